@@ -1,0 +1,1 @@
+"""Hardware models: what a Design costs in cycles, joules and bytes."""

@@ -1,0 +1,1 @@
+"""Reports: tables, figures and pages read off the other packages."""

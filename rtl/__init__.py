@@ -1,0 +1,1 @@
+"""Wires: the Design as PyRTL datapaths and the Verilog they export."""
