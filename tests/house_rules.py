@@ -22,6 +22,7 @@ RANKS = {
     "cosim.ops": 1,
     "cosim.reference": 2,
     "cosim.torch_exec": 2,
+    "cosim.kernels": 2,
     "cosim.compare": 2,
     "cosim.machine": 2,
     "cosim.design": 2,
