@@ -1,0 +1,1 @@
+"""The vocabulary: integer types, numerics, operators, step graphs, models and their files."""

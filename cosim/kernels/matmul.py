@@ -1,0 +1,97 @@
+"""Multiply integer matrices exactly with the fastest arithmetic that the proved bound allows."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from cosim.ir.errors import InternalError
+
+Arithmetic = Literal["float32", "float32 blocks", "float64", "int8", "int64"]
+
+# Integers up to 2^p are exact in a binary float with a p-bit significand (IEEE 754).
+FLOAT32_EXACT = 1 << 24
+FLOAT64_EXACT = 1 << 53
+# Past this many blocks float64 was as fast or faster on the CPUs measured (reference/rtl.md, 5).
+MOST_BLOCKS = 4
+
+
+def choose(
+    bound: int, k: int, rows: int, device: str, operand_peak: int, batch: int
+) -> Arithmetic:
+    """Choose an arithmetic for batch x K times K x rows.
+
+    `bound` is the proved bound of every partial sum, `operand_peak` the largest operand.
+
+    >>> choose(2**24 - 1, 768, 3072, "cpu", 127, 512)
+    'float32'
+    >>> choose(2**25, 2048, 3072, "cpu", 127, 512)
+    'float32 blocks'
+    >>> choose(2**40, 768, 3072, "cpu", 2**15, 512)
+    'float64'
+    >>> choose(2**22, 768, 3072, "cuda", 127, 512)
+    'int8'
+    >>> choose(2**53, 768, 3072, "cpu", 2**30, 512)
+    'int64'
+    """
+    # torch._int_mm on CUDA wants more than 16 rows and dimensions divisible by 8.
+    if device == "cuda" and operand_peak <= 127 and batch > 16 and k % 8 == 0 and rows % 8 == 0:
+        return "int8"
+    if bound < FLOAT32_EXACT:
+        return "float32"
+    if bound < FLOAT32_EXACT * MOST_BLOCKS and bound < FLOAT64_EXACT and operand_peak**2 < 1 << 22:
+        return "float32 blocks"
+    if bound < FLOAT64_EXACT:
+        return "float64"
+    if device != "cpu":
+        raise InternalError(f"a sum up to {bound} has no exact arithmetic on {device}")
+    return "int64"
+
+
+class Weight:
+    """Hold a constant matrix W [R, K] ready for exact products with activations."""
+
+    def __init__(self, w: torch.Tensor, device: torch.device) -> None:
+        """Keep the integers and their largest row sum of magnitudes."""
+        self.rows, self.k = w.shape
+        self.row_sum = int(w.abs().sum(dim=1).max())
+        self.peak = int(w.abs().max())
+        self._integers = w
+        self._device = device
+        self._forms: dict[torch.dtype, torch.Tensor] = {}
+
+    def _as(self, dtype: torch.dtype) -> torch.Tensor:
+        if dtype not in self._forms:
+            self._forms[dtype] = self._integers.to(self._device, dtype).t().contiguous()
+        return self._forms[dtype]
+
+    def product(self, x: torch.Tensor, x_peak: int, form: Arithmetic | None = None) -> torch.Tensor:
+        """Return x W^T as int64 [..., R] for integer x [..., K] with |x| <= x_peak."""
+        lead = x.shape[:-1]
+        flat = x.reshape(-1, self.k)
+        bound = self.row_sum * x_peak
+        form = form or choose(
+            bound, self.k, self.rows, self._device.type, max(x_peak, self.peak), flat.shape[0]
+        )
+        if form == "float32":
+            y = (flat.to(torch.float32) @ self._as(torch.float32)).to(torch.int64)
+        elif form == "float32 blocks":
+            y = self._blocks(flat, x_peak)
+        elif form == "float64":
+            y = (flat.to(torch.float64) @ self._as(torch.float64)).to(torch.int64)
+        elif form == "int8":
+            y = torch._int_mm(flat.to(torch.int8), self._as(torch.int8)).to(torch.int64)
+        else:
+            y = flat.to(torch.int64) @ self._as(torch.int64)
+        return y.reshape(*lead, self.rows)
+
+    def _blocks(self, flat: torch.Tensor, x_peak: int) -> torch.Tensor:
+        w = self._as(torch.float32)
+        width = max((FLOAT32_EXACT - 1) // max(self.peak * x_peak, 1), 1)
+        y = torch.zeros(flat.shape[0], self.rows, dtype=torch.int64, device=flat.device)
+        x = flat.to(torch.float32)
+        for start in range(0, self.k, width):
+            stop = start + width
+            y += (x[:, start:stop] @ w[start:stop]).to(torch.int64)
+        return y

@@ -1,0 +1,123 @@
+"""Run recurrences over time: delay lines as gathers, decaying states as scans, the rest as loops.
+
+Every function reads `values` (sequences [B, T, ...] and constants), starts from `states`
+[B, ...], and writes into `values` the sequences that others need and into `ends` the last states.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from cosim.ir.graph import Graph, Node
+from cosim.kernels.plan import Recurrence
+from cosim.kernels.scan import FLOAT64_EXACT, Rows, row_map, scan_float
+from cosim.ops.decay_update import DecayUpdate
+
+Values = dict[str, torch.Tensor]
+
+
+def run_push(
+    step: Recurrence, values: Values, states: Values, ends: Values, wanted: set[str]
+) -> None:
+    """Replace a delay line by a view of overlapping windows."""
+    (node,), (name,) = step.nodes, step.states
+    first, x = states[name], values[node.inputs[1]]
+    k = first.shape[1]
+    line = torch.cat([first[:, 1:].to(x.dtype), x], dim=1)
+    values[node.name] = line.unfold(1, k, 1).movedim(-1, 2)
+    if name in wanted:
+        values[name] = torch.cat([first[:, None].to(x.dtype), values[node.name][:, :-1]], dim=1)
+    ends[name] = values[node.name][:, -1]
+
+
+def run_loop(
+    graph: Graph, step: Recurrence, values: Values, states: Values, ends: Values,
+    wanted: set[str], evaluate: Callable[[Node, Values], torch.Tensor],
+) -> None:
+    """Evaluate the nodes token by token, whatever they are."""
+    consts = {n: values[n] for n in step.reads if n in graph.tensors}
+    outside = [n for n in step.reads if n not in consts]
+    current = {n: states[n] for n in step.states}
+    exported = [
+        n for n in (*step.states, *(n.name for n in step.all_nodes))
+        if n in wanted or is_read_outside(graph, step, n)
+    ]
+    time = values[outside[0]].shape[1]
+    traces: dict[str, list[torch.Tensor]] = {n: [] for n in exported}
+    for t in range(time):
+        now = {**consts, **{n: values[n][:, t] for n in outside}, **current}
+        for node in step.all_nodes:
+            now[node.name] = evaluate(node, now)
+        for n in exported:
+            traces[n].append(now[n])
+        current = {n: now[graph.states[n].next] for n in step.states}
+    values.update({n: torch.stack(trace, dim=1) for n, trace in traces.items()})
+    ends.update(current)
+
+
+def is_read_outside(graph: Graph, step: Recurrence, name: str) -> bool:
+    """Tell whether a value of the recurrence is read by a node that is not part of it."""
+    inside = {n.name for n in step.all_nodes}
+    return any(name in n.inputs for n in graph.nodes if n.name not in inside)
+
+
+def run_decay_scan(
+    graph: Graph, step: Recurrence, values: Values, states: Values, ends: Values,
+    wanted: set[str], clipped: Counter[str],
+) -> bool:
+    """Scan one decaying state by the compiled kernel; return False where it does not apply."""
+    (node,), (name,) = step.nodes, step.states
+    op = node.op
+    types = graph.input_types(node)
+    read = step.read_out
+    reach = op.peak(types) if read is None else max(
+        op.peak(types), read.op.peak(graph.input_types(read))
+    )
+    if not isinstance(op, DecayUpdate) or node.inputs[0] != name or 2 * reach >= FLOAT64_EXACT:
+        return False
+    shape = types[0].shape
+    time = values[next(n for n in step.reads if n not in graph.tensors)].shape[1]
+    batch = states[name].shape[0]
+    operands = [node.inputs[1], node.inputs[2], node.inputs[3]]
+    operands.append(read.inputs[1] if read else node.inputs[3])
+    arrays, maps = [], []
+    for operand in operands:
+        rows = row_map(graph.types[operand].shape, shape)
+        arrays.append(_sequence(values[operand], rows, operand in graph.tensors, batch, time))
+        maps.append(rows.index)
+    lift = values[node.inputs[4]]
+    rows = row_map(graph.types[node.inputs[4]].shape, shape)
+    maps.append(rows.index)
+    factors = np.exp2(lift.reshape(rows.count, -1).numpy().astype(np.float64))
+    state = np.ascontiguousarray(states[name].reshape(batch, -1, shape[-1]).numpy(), np.float64)
+    begin = state.astype(np.int64).reshape(batch, 1, *shape)
+    keep = bool({node.name, name} & wanted) or is_read_outside(graph, step, node.name)
+    k, u, b, c = arrays
+    y, trace, count = scan_float(
+        state, k, u, b, c, factors, np.stack(maps), op.decay_bits,
+        float(op.dtype.lo), float(op.dtype.hi), keep,
+    )
+    clipped[node.name] += int(count)
+    ends[name] = torch.from_numpy(state.astype(np.int64).reshape(batch, *shape))
+    if read is not None:
+        out = graph.types[read.name].shape
+        values[read.name] = torch.from_numpy(y.astype(np.int64)).reshape(batch, time, *out)
+    if keep:
+        whole = trace.astype(np.int64).reshape(batch, time, *shape)
+        values[node.name] = torch.from_numpy(whole)
+        values[name] = torch.from_numpy(np.concatenate([begin, whole[:, :-1]], axis=1))
+    return True
+
+
+def _sequence(
+    x: torch.Tensor, rows: Rows, is_const: bool, batch: int, time: int
+) -> np.ndarray:
+    array = x.numpy()
+    if is_const:
+        array = np.broadcast_to(array, (batch, time, *array.shape))
+    wide = array.reshape(batch, time, rows.count, -1)
+    return np.ascontiguousarray(wide, dtype=np.float64)

@@ -1,0 +1,57 @@
+"""The operators: one per file, listed by name in one plain dict."""
+
+from __future__ import annotations
+
+from cosim.ir.op import Op
+from cosim.ops.add import Add
+from cosim.ops.argmax import Argmax
+from cosim.ops.center import Center
+from cosim.ops.clip import Clip
+from cosim.ops.concat import Concat
+from cosim.ops.contract import Contract
+from cosim.ops.decay_update import DecayUpdate
+from cosim.ops.dequantize import Dequantize
+from cosim.ops.embed import Embed
+from cosim.ops.fir import Fir
+from cosim.ops.group_scale import GroupScale
+from cosim.ops.hadamard import Hadamard
+from cosim.ops.linear import Linear
+from cosim.ops.mul import Mul
+from cosim.ops.push import Push
+from cosim.ops.pwl import Pwl
+from cosim.ops.pwl_log import PwlLog
+from cosim.ops.quantize import Quantize
+from cosim.ops.requant import Requant
+from cosim.ops.rescale import Rescale
+from cosim.ops.reshape import Reshape
+from cosim.ops.rms_norm import RmsNorm
+from cosim.ops.slice import Slice
+
+ALL: tuple[type[Op], ...] = (
+    Add,
+    Argmax,
+    Center,
+    Clip,
+    Concat,
+    Contract,
+    DecayUpdate,
+    Dequantize,
+    Embed,
+    Fir,
+    GroupScale,
+    Hadamard,
+    Linear,
+    Mul,
+    Push,
+    Pwl,
+    PwlLog,
+    Quantize,
+    Requant,
+    Rescale,
+    Reshape,
+    RmsNorm,
+    Slice,
+)
+OPS: dict[str, type[Op]] = {op.name: op for op in ALL}
+
+__all__ = ["ALL", "OPS", *(op.__name__ for op in ALL)]

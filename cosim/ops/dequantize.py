@@ -1,0 +1,51 @@
+"""Multiply group-scaled codes back to fixed point, exactly: x = q * S(c)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from cosim.ir.numerics import Array
+from cosim.ir.op import Op, Types
+from cosim.ir.types import MAX_BITS, IntType, TensorType
+from cosim.ir.work import Work
+from cosim.ops.group_scale import code_bounds, decode_scale, expand_groups
+
+
+@dataclass(frozen=True)
+class Dequantize(Op):
+    """Multiply codes by their groups' scales, exactly; inputs q [..., K], c; out q * S(c)."""
+
+    group: int
+    mantissa_bits: int = 0
+
+    name: ClassVar[str] = "dequantize"
+
+    def infer(self, inputs: Types) -> TensorType:
+        """Bound the product by the largest scale."""
+        q, c = inputs
+        want = (*q.shape[:-1], -(-q.shape[-1] // self.group))
+        if c.shape != want:
+            raise self.refuse(f"expected codes {list(want)} for {q}, got {c}")
+        _, most = code_bounds(c, self.mantissa_bits)
+        lo, hi = min(q.lo * most, 0), max(q.hi * most, 0)
+        bits = max((-lo - 1).bit_length(), hi.bit_length()) + 1
+        if bits > MAX_BITS:
+            raise self.refuse(f"{q} times a scale up to {most} needs {bits} bits")
+        return TensorType(IntType(bits, True), q.shape, lo, hi)
+
+    def meaning(self, *inputs: Array) -> Array:
+        """Shift and add."""
+        q, c = inputs
+        scale = decode_scale(c, self.mantissa_bits)
+        return q * expand_groups(scale, self.group, q.shape[-1])
+
+    def work(self, inputs: Types, out: TensorType) -> Work:
+        """Shift every element, and add where scales have a mantissa."""
+        q, c = inputs
+        return Work(
+            shifts={q.dtype.bits: q.size},
+            adds={out.dtype.bits: q.size} if self.mantissa_bits else {},
+            in_bits=q.size_bits + c.size_bits,
+            out_bits=out.size_bits,
+        )
