@@ -1,0 +1,1 @@
+"""Train the byte-level models that the project ships."""
