@@ -1,0 +1,1 @@
+"""Turn trained float models into integer graphs: all that has floats lives here."""

@@ -1,0 +1,1 @@
+"""Hold trained models in float: the starting point of every quantisation."""
