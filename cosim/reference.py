@@ -33,7 +33,9 @@ class Run:
 
 
 def step(
-    graph: Graph, inputs: Mapping[str, np.ndarray], states: Mapping[str, np.ndarray],
+    graph: Graph,
+    inputs: Mapping[str, np.ndarray],
+    states: Mapping[str, np.ndarray],
     clipped: Counter[str] | None = None,
 ) -> dict[str, np.ndarray]:
     """Evaluate one step and return every value of the graph by name.
@@ -114,7 +116,8 @@ def run(
     for seg in model.segments:
         graph, total = seg.graph, time + seg.look_ahead
         wanted = [
-            n for n in graph.types
+            n
+            for n in graph.types
             if n not in graph.consts and (keep is None or f"{seg.name}/{n}" in keep)
         ]
         seen = sorted({*wanted, *graph.outputs.values()})
@@ -124,7 +127,8 @@ def run(
         order = range(total) if seg.direction == "forward" else range(time - 1, -1, -1)
         for t in order:
             token = {
-                n: np.take(sequences[w], t, axis=axis) if t < time
+                n: np.take(sequences[w], t, axis=axis)
+                if t < time
                 else np.zeros((*batch, *graph.types[n].shape), dtype=np.int64)
                 for n, w in seg.wires.items()
             }

@@ -46,8 +46,9 @@ class GraphRunner:
         }
         self.carriers = {n.name: carrier(n.op.peak(graph.input_types(n))) for n in graph.nodes}
         self.linears = {
-            n.name: PreparedLinear(n.op, graph.input_types(n), [graph.tensors.get(i) for i in
-                                                                n.inputs], device)
+            n.name: PreparedLinear(
+                n.op, graph.input_types(n), [graph.tensors.get(i) for i in n.inputs], device
+            )
             for n in graph.nodes
             if isinstance(n.op, Linear)
         }
@@ -57,8 +58,9 @@ class GraphRunner:
                 last[name] = position
         self.last_use = last
 
-    def evaluate(self, node: Node, values: Mapping[str, torch.Tensor], clipped: Counter[str],
-                 count: bool) -> torch.Tensor:
+    def evaluate(
+        self, node: Node, values: Mapping[str, torch.Tensor], clipped: Counter[str], count: bool
+    ) -> torch.Tensor:
         """Evaluate one node on whatever leading axes its inputs have."""
         if node.name in self.linears:
             raw = self.linears[node.name].product([values[n] for n in node.inputs])
@@ -73,8 +75,9 @@ class GraphRunner:
             raw = kept
         return raw.to(carrier(self.graph.types[node.name].peak))
 
-    def run(self, sequences: Values, states: Values, keep: set[str], clipped: Counter[str],
-            count: bool) -> tuple[Values, Values]:
+    def run(
+        self, sequences: Values, states: Values, keep: set[str], clipped: Counter[str], count: bool
+    ) -> tuple[Values, Values]:
         """Run sequences [B, T, ...] and return (kept values, next states)."""
         values: Values = {**self.consts, **sequences}
         ends: Values = {}
@@ -89,8 +92,16 @@ class GraphRunner:
                     values.pop(name, None)
         return {n: values[n] for n in wanted}, ends
 
-    def _recur(self, step: Recurrence, values: Values, states: Values, ends: Values,
-               wanted: set[str], clipped: Counter[str], count: bool) -> None:
+    def _recur(
+        self,
+        step: Recurrence,
+        values: Values,
+        states: Values,
+        ends: Values,
+        wanted: set[str],
+        clipped: Counter[str],
+        count: bool,
+    ) -> None:
         only = step.nodes[0].op if len(step.nodes) == 1 and len(step.states) == 1 else None
         if isinstance(only, Push):
             run_push(step, values, states, ends, wanted)
@@ -143,15 +154,20 @@ class TorchExecutor:
         values: dict[str, np.ndarray] = {}
         for seg in self.model.segments:
             self._segment(seg, sequences, current, values, keep, clipped, elements, batch, count)
-        outputs = {
-            n: _numpy(sequences[s], batch) for n, s in self.model.outputs.items()
-        }
+        outputs = {n: _numpy(sequences[s], batch) for n, s in self.model.outputs.items()}
         return Run(outputs, current, values, clipped, elements)
 
     def _segment(
-        self, seg: Segment, sequences: Values, current: dict[str, np.ndarray],
-        values: dict[str, np.ndarray], keep: Collection[str] | None, clipped: Counter[str],
-        elements: Counter[str], batch: tuple[int, ...], count: bool,
+        self,
+        seg: Segment,
+        sequences: Values,
+        current: dict[str, np.ndarray],
+        values: dict[str, np.ndarray],
+        keep: Collection[str] | None,
+        clipped: Counter[str],
+        elements: Counter[str],
+        batch: tuple[int, ...],
+        count: bool,
     ) -> None:
         graph = seg.graph
         feed = {n: sequences[w] for n, w in seg.wires.items()}
@@ -160,12 +176,14 @@ class TorchExecutor:
         if seg.direction == "backward":
             feed = {n: x.flip(1) for n, x in feed.items()}
         names = {
-            n for n in graph.types
+            n
+            for n in graph.types
             if n not in graph.consts and (keep is None or f"{seg.name}/{n}" in keep)
         }
         begin = {
-            n: torch.from_numpy(current[f"{seg.name}/{n}"].reshape(-1, *s.type.shape))
-            .to(self.device, carrier(s.type.peak))
+            n: torch.from_numpy(current[f"{seg.name}/{n}"].reshape(-1, *s.type.shape)).to(
+                self.device, carrier(s.type.peak)
+            )
             for n, s in graph.states.items()
         }
         local: Counter[str] = Counter()
@@ -192,4 +210,3 @@ def _pad(x: torch.Tensor, steps: int) -> torch.Tensor:
 
 def _numpy(x: torch.Tensor, batch: tuple[int, ...]) -> np.ndarray:
     return x.cpu().numpy().astype(np.int64).reshape(*batch, *x.shape[1:])
-

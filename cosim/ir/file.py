@@ -140,7 +140,10 @@ def _op_of(cls: type[Op], data: dict[str, Any]) -> Op:
 
 
 def _graph_of(
-    data: dict[str, Any], prefix: str, tensors: Mapping[str, np.ndarray], ops: Mapping[str, type[Op]]
+    data: dict[str, Any],
+    prefix: str,
+    tensors: Mapping[str, np.ndarray],
+    ops: Mapping[str, type[Op]],
 ) -> Graph:
     b = GraphBuilder(data["name"])
     scales = data["scales"]

@@ -23,7 +23,10 @@ class PreparedLinear:
     """
 
     def __init__(
-        self, op: Linear, types: Sequence[TensorType], data: Sequence[np.ndarray | None],
+        self,
+        op: Linear,
+        types: Sequence[TensorType],
+        data: Sequence[np.ndarray | None],
         device: torch.device,
     ) -> None:
         """Fold group multipliers into the weights where there are several per row."""

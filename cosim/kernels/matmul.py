@@ -17,9 +17,7 @@ FLOAT64_EXACT = 1 << 53
 MOST_BLOCKS = 4
 
 
-def choose(
-    bound: int, k: int, rows: int, device: str, operand_peak: int, batch: int
-) -> Arithmetic:
+def choose(bound: int, k: int, rows: int, device: str, operand_peak: int, batch: int) -> Arithmetic:
     """Choose an arithmetic for batch x K times K x rows.
 
     `bound` is the proved bound of every partial sum, `operand_peak` the largest operand.

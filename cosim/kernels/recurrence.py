@@ -35,15 +35,21 @@ def run_push(
 
 
 def run_loop(
-    graph: Graph, step: Recurrence, values: Values, states: Values, ends: Values,
-    wanted: set[str], evaluate: Callable[[Node, Values], torch.Tensor],
+    graph: Graph,
+    step: Recurrence,
+    values: Values,
+    states: Values,
+    ends: Values,
+    wanted: set[str],
+    evaluate: Callable[[Node, Values], torch.Tensor],
 ) -> None:
     """Evaluate the nodes token by token, whatever they are."""
     consts = {n: values[n] for n in step.reads if n in graph.tensors}
     outside = [n for n in step.reads if n not in consts]
     current = {n: states[n] for n in step.states}
     exported = [
-        n for n in (*step.states, *(n.name for n in step.all_nodes))
+        n
+        for n in (*step.states, *(n.name for n in step.all_nodes))
         if n in wanted or is_read_outside(graph, step, n)
     ]
     time = values[outside[0]].shape[1]
@@ -66,16 +72,23 @@ def is_read_outside(graph: Graph, step: Recurrence, name: str) -> bool:
 
 
 def run_decay_scan(
-    graph: Graph, step: Recurrence, values: Values, states: Values, ends: Values,
-    wanted: set[str], clipped: Counter[str],
+    graph: Graph,
+    step: Recurrence,
+    values: Values,
+    states: Values,
+    ends: Values,
+    wanted: set[str],
+    clipped: Counter[str],
 ) -> bool:
     """Scan one decaying state by the compiled kernel; return False where it does not apply."""
     (node,), (name,) = step.nodes, step.states
     op = node.op
     types = graph.input_types(node)
     read = step.read_out
-    reach = op.peak(types) if read is None else max(
-        op.peak(types), read.op.peak(graph.input_types(read))
+    reach = (
+        op.peak(types)
+        if read is None
+        else max(op.peak(types), read.op.peak(graph.input_types(read)))
     )
     if not isinstance(op, DecayUpdate) or node.inputs[0] != name or 2 * reach >= FLOAT64_EXACT:
         return False
@@ -98,8 +111,17 @@ def run_decay_scan(
     keep = bool({node.name, name} & wanted) or is_read_outside(graph, step, node.name)
     k, u, b, c = arrays
     y, trace, count = scan_float(
-        state, k, u, b, c, factors, np.stack(maps), op.decay_bits,
-        float(op.dtype.lo), float(op.dtype.hi), keep,
+        state,
+        k,
+        u,
+        b,
+        c,
+        factors,
+        np.stack(maps),
+        op.decay_bits,
+        float(op.dtype.lo),
+        float(op.dtype.hi),
+        keep,
     )
     clipped[node.name] += int(count)
     ends[name] = torch.from_numpy(state.astype(np.int64).reshape(batch, *shape))
@@ -113,9 +135,7 @@ def run_decay_scan(
     return True
 
 
-def _sequence(
-    x: torch.Tensor, rows: Rows, is_const: bool, batch: int, time: int
-) -> np.ndarray:
+def _sequence(x: torch.Tensor, rows: Rows, is_const: bool, batch: int, time: int) -> np.ndarray:
     array = x.numpy()
     if is_const:
         array = np.broadcast_to(array, (batch, time, *array.shape))

@@ -82,8 +82,10 @@ class GroupScale(Op):
         """Bound the codes by the code of the largest input."""
         (x,) = inputs
         if self.group < 1 or not 2 <= self.bits <= 16 or not 0 <= self.mantissa_bits <= 3:
-            raise self.refuse(f"group {self.group}, bits {self.bits}, mantissa_bits "
-                              f"{self.mantissa_bits}: need group >= 1, 2..16 bits, 0..3")
+            raise self.refuse(
+                f"group {self.group}, bits {self.bits}, mantissa_bits "
+                f"{self.mantissa_bits}: need group >= 1, 2..16 bits, 0..3"
+            )
         if not 8 <= self.clip <= 16 or not x.shape:
             raise self.refuse(f"clip {self.clip} must be 8..16 and the input {x} not a scalar")
         hi = _code_of(-(-(x.peak * self.ratio) >> RATIO_BITS), self.mantissa_bits)

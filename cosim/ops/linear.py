@@ -37,9 +37,7 @@ class Linear(Op):
         q, w, m = inputs[:3]
         groups = -(-q.shape[-1] // self.weight_group) if self.weight_group > 0 else 0
         if len(q.shape) != 1 or w.shape[1:] != q.shape or m.shape != (w.shape[0], groups):
-            raise self.refuse(
-                f"expected q [K], W [R,K] and m [R,{groups}], got {q}, {w} and {m}"
-            )
+            raise self.refuse(f"expected q [K], W [R,K] and m [R,{groups}], got {q}, {w} and {m}")
         if (self.act_group > 0) != (len(inputs) == 4):
             raise self.refuse(f"act_group={self.act_group} and {len(inputs)} inputs disagree")
         x = self._activation(inputs)
@@ -85,8 +83,9 @@ class Linear(Op):
         codes = inputs[3]
         want = (-(-q.shape[0] // self.act_group),)
         if codes.shape != want:
-            raise self.refuse(f"expected codes {list(want)} for groups of {self.act_group}, "
-                              f"got {codes}")
+            raise self.refuse(
+                f"expected codes {list(want)} for groups of {self.act_group}, got {codes}"
+            )
         lo, hi = code_bounds(codes, self.mantissa_bits)
         return _product(q, TensorType(i(MAX_BITS), (1,), lo, hi), q.shape)
 

@@ -22,9 +22,7 @@ class Push(Op):
         window, x = inputs
         if len(window.shape) != 2 or window.shape[1:] != x.shape or window.dtype != x.dtype:
             raise self.refuse(f"expected window [K,C] and x [C] of one type, got {window} and {x}")
-        return TensorType(
-            window.dtype, window.shape, min(window.lo, x.lo), max(window.hi, x.hi)
-        )
+        return TensorType(window.dtype, window.shape, min(window.lo, x.lo), max(window.hi, x.hi))
 
     def meaning(self, *inputs: Array) -> Array:
         """Drop the oldest row and append x."""

@@ -25,9 +25,7 @@ class Requant(Op):
         x, s = inputs
         shape = same_rank(self, inputs)
         ends = [round_bounds(x.lo, x.hi, k) for k in (s.lo, s.hi)]
-        return TensorType(
-            self.dtype, shape, min(lo for lo, _ in ends), max(hi for _, hi in ends)
-        )
+        return TensorType(self.dtype, shape, min(lo for lo, _ in ends), max(hi for _, hi in ends))
 
     def meaning(self, *inputs: Array) -> Array:
         """Shift with rounding half up."""

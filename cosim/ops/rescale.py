@@ -26,9 +26,7 @@ class Rescale(Op):
         shape = same_rank(self, inputs)
         lo, hi = product_bounds(x, m)
         ends = [round_bounds(lo, hi, k) for k in (s.lo, s.hi)]
-        return TensorType(
-            self.dtype, shape, min(lo for lo, _ in ends), max(hi for _, hi in ends)
-        )
+        return TensorType(self.dtype, shape, min(lo for lo, _ in ends), max(hi for _, hi in ends))
 
     def meaning(self, *inputs: Array) -> Array:
         """Multiply, then shift with rounding half up."""

@@ -41,8 +41,10 @@ def _table() -> tuple[list[int], list[int]]:
     starts = [s << SEGMENT_BITS for s in range(FIRST_SEGMENT, 4 * FIRST_SEGMENT + 1)]
     ends = [_exact(m) for m in starts]
     # Half the sag of the chord is moved out of it: the error is then centred.
-    sag = [(a + b - 2 * _exact((m + n) // 2)) // 4 for a, b, m, n in
-           zip(ends, ends[1:], starts, starts[1:], strict=False)]
+    sag = [
+        (a + b - 2 * _exact((m + n) // 2)) // 4
+        for a, b, m, n in zip(ends, ends[1:], starts, starts[1:], strict=False)
+    ]
     return [e - s for e, s in zip(ends, sag, strict=False)], [
         a - b for a, b in zip(ends, ends[1:], strict=False)
     ]
@@ -104,8 +106,10 @@ class RmsNorm(Op):
         base = ROOT_BITS + SIZE_BITS - self.frac_bits
         left = max(-(least_j + base), 0)
         half = 1 << max(most_j + base - 1, 0)
-        return max(squares << max(-2 * least_j, 0) if least_j < 0 else squares,
-                   (x.peak * root << left) + half)
+        return max(
+            squares << max(-2 * least_j, 0) if least_j < 0 else squares,
+            (x.peak * root << left) + half,
+        )
 
     def work(self, inputs: Types, out: TensorType) -> Work:
         """Count a square and a product per element, and one root per vector."""
