@@ -52,7 +52,7 @@ format: $(STAMP) ## format, and mend what ruff can mend
 
 # Resolves all extras anew in an empty environment, and keeps the comment at the top of the file.
 constraints: ## write constraints.txt anew
-	rm -rf build/pins
+	rm -rf build
 	$(PYTHON) -m venv build/pins
 	grep '^torch==' constraints.txt > build/pins/torch.txt
 	build/pins/bin/python -m pip install -q -c build/pins/torch.txt '.[$(EXTRAS),rtl]'
@@ -60,7 +60,7 @@ constraints: ## write constraints.txt anew
 	build/pins/bin/python -m pip freeze --all --exclude pip --exclude cosim-toolkit \
 	  | sed -E 's/^(torch==[0-9.]+).*/\1/' >> build/pins/new.txt
 	mv build/pins/new.txt constraints.txt
-	rm -rf build/pins
+	rm -rf build
 
 clean: ## remove what this file has made
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
