@@ -1,0 +1,71 @@
+"""Report what was compared bit for bit, and the first difference where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cosim.ir.errors import InternalError
+from reports.table import Column, Table
+
+
+@dataclass(frozen=True)
+class Exactness:
+    """Say that executor `left` and `right` were compared on every node with ==.
+
+    `nodes` is how many values of the graph were compared, `integers` how many of their elements,
+    over `tokens` tokens; `differences` how many elements differ, `first` the sentence of the first.
+    """
+
+    recipe: str
+    left: str
+    right: str
+    nodes: int
+    tokens: int
+    integers: int
+    differences: int
+    first: str | None = None
+    left_seconds: float = 0.0
+    right_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse an empty comparison, and a difference without its place."""
+        if min(self.nodes, self.tokens, self.integers) <= 0:
+            raise InternalError(f"{self.recipe}: compared nothing: {self}")
+        if (self.differences > 0) != (self.first is not None):
+            raise InternalError(f"{self.recipe}: {self.differences} differences, {self.first!r}")
+
+    @property
+    def is_exact(self) -> bool:
+        """Tell whether every bit agreed."""
+        return self.differences == 0
+
+
+def table(checks: Sequence[Exactness]) -> Table:
+    """Print a row per comparison."""
+    rows = tuple(
+        (
+            c.recipe,
+            f"{c.left} == {c.right}",
+            c.nodes,
+            c.tokens,
+            c.integers,
+            c.differences,
+            c.left_seconds,
+            c.right_seconds,
+            c.first or "all bits agree",
+        )
+        for c in checks
+    )
+    columns = (
+        Column("recipe", "recipe"),
+        Column("compared", "compared"),
+        Column("nodes", "values of the graph", "derived"),
+        Column("tokens", "tokens", "given"),
+        Column("integers", "integers compared", "measured"),
+        Column("differences", "differences", "measured"),
+        Column("left_seconds", "left, s", "measured", ".1f"),
+        Column("right_seconds", "right, s", "measured", ".1f"),
+        Column("verdict", "verdict"),
+    )
+    return Table("exactness", "Exactness: node by node, with ==", columns, rows)

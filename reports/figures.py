@@ -1,0 +1,136 @@
+"""Draw the charts of a run with matplotlib, as SVG and PNG files, from the data the page shows.
+
+Nothing here touches matplotlib's global state, and the same run gives the same SVG text.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from reports import accuracy, energy, latency, roofline
+from reports.chart import Bars, Roofline, limits
+from reports.summary import Summary
+
+# The page's light colours, in the same order; told apart by lightness and by marker as well.
+COLOURS = ("#2a6fc9", "#d95f1e", "#0f8f68", "#b8860b", "#6a4fc4", "#c2468a", "#4d7a00", "#b23b3b")
+MARKERS = ("o", "s", "D", "^", "v")
+QUIET = {"idle": "#e4e4dd"}
+STYLE: Any = {  # matplotlib types the keys one by one
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titleweight": "bold",
+    "axes.titlesize": 10,
+    "svg.hashsalt": "cosim",
+    "svg.fonttype": "none",
+}
+
+
+def bars_figure(chart: Bars) -> Figure:
+    """Draw horizontal bars, the first on top, each with its number."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(7.0, 1.0 + 0.32 * len(chart.bars)), layout="constrained")
+        axes = figure.subplots()
+        series = chart.series
+        for row, bar in enumerate(chart.bars):
+            left = 0.0
+            for part in bar.parts:
+                colour = QUIET.get(part.label, COLOURS[series.index(part.label) % len(COLOURS)])
+                label = part.label if row == 0 else None
+                axes.barh(row, part.value, left=left, color=colour, label=label, height=0.7)
+                left += part.value
+            axes.text(left + 0.01 * chart.longest, row, bar.text, va="center", fontsize=8)
+        axes.set_yticks(range(len(chart.bars)), [bar.label for bar in chart.bars])
+        axes.invert_yaxis()
+        axes.set_xlim(0, 1.25 * chart.longest)
+        axes.set_xticks([])
+        axes.spines.bottom.set_visible(False)
+        axes.set_title(f"{chart.title} ({chart.origin})", loc="left")
+        if len(series) > 1:
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=6, frameon=False)
+    return figure
+
+
+def roofline_figure(chart: Roofline) -> Figure:
+    """Draw operators under their ceilings; those without off-chip traffic stand at the right."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(7.0, 4.2), layout="constrained")
+        axes, strip = figure.subplots(
+            1, 2, sharey=True, gridspec_kw={"width_ratios": (8, 1), "wspace": 0.02}
+        )
+        x_low, x_high, y_low, y_high = limits(chart)
+        flat = [c for c in chart.ceilings if not c.sloped]
+        sloped = [c for c in chart.ceilings if c.sloped]
+        top = max((c.rate for c in flat), default=y_high)
+        for c in flat:
+            begin = max((c.rate / s.rate for s in sloped), default=x_low)
+            axes.plot([begin, x_high], [c.rate, c.rate], color="black", linewidth=1)
+            strip.axhline(c.rate, color="black", linewidth=1)
+            axes.annotate(c.label, (x_high, c.rate), (0, 3), textcoords="offset points", ha="right")
+        for c in sloped:
+            ends = [x_low, top / c.rate]
+            axes.plot(ends, [x * c.rate for x in ends], color="black", linewidth=1)
+            middle = (ends[0] * ends[1]) ** 0.5
+            axes.annotate(
+                c.label, (middle, middle * c.rate), (-4, 4), textcoords="offset points", ha="right"
+            )
+        for k, name in enumerate(chart.series):
+            own = [p for p in chart.points if p.series == name]
+            look: dict[str, Any] = {
+                "marker": MARKERS[k % len(MARKERS)],
+                "color": COLOURS[k % len(COLOURS)],
+                "edgecolors": "white",
+                "zorder": 3,
+            }
+            axes.scatter([p.x for p in own if p.x], [p.y for p in own if p.x], label=name, **look)
+            strip.scatter([k for p in own if not p.x], [p.y for p in own if not p.x], **look)
+        _finish(axes, strip, (x_low, x_high), (y_low, y_high), len(chart.series))
+        axes.set_title(f"{chart.title} ({chart.origin})", loc="left")
+        figure.legend(
+            *axes.get_legend_handles_labels(), loc="outside lower center", ncols=8, frameon=False
+        )
+    return figure
+
+
+def _finish(
+    axes: Axes, strip: Axes, xs: tuple[float, float], ys: tuple[float, float], series: int
+) -> None:
+    axes.set(xscale="log", yscale="log", xlim=xs, ylim=ys)
+    axes.set(xlabel="operations per off-chip byte", ylabel="operations/s")
+    axes.grid(True, color="#e8e8e2", linewidth=0.6)
+    strip.set(xlim=(-1, max(series, 1)), xticks=[], xlabel="on chip")
+    strip.set_facecolor("#f1f1ec")
+    strip.tick_params(left=False)
+
+
+def run_figures(run: Summary) -> dict[str, Figure]:
+    """Return all figures of a run by file stem; what was not asked for has none."""
+    found: dict[str, Figure] = {}
+    charts: Sequence[Bars] = (accuracy.bars(run.accuracy), energy.bars(run.energy))
+    for chart in charts:
+        if chart.bars:
+            found[chart.name] = bars_figure(chart)
+    for part in run.costs:
+        points = roofline.roofline(f"Roofline, {part.recipe}", part.costs, part.ceilings)
+        found[f"roofline-{part.recipe}"] = roofline_figure(points)
+        merged = [(c.node, c.busy_cycles) for c, _ in roofline.merge_layers(part.costs)]
+        bars = latency.operator_bars(part.recipe, merged)
+        found[f"operators-{part.recipe}"] = bars_figure(bars)
+        found[f"units-{part.recipe}"] = bars_figure(latency.unit_bars(part.recipe, run.units))
+    return found
+
+
+def render(figure: Figure) -> dict[str, bytes]:
+    """Return the bytes of the SVG and the PNG, by suffix."""
+    with mpl.rc_context(STYLE):
+        svg, png = io.BytesIO(), io.BytesIO()
+        figure.savefig(svg, format="svg", metadata={"Date": None})
+        figure.savefig(png, format="png", dpi=144)
+    return {"svg": svg.getvalue(), "png": png.getvalue()}

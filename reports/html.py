@@ -1,0 +1,198 @@
+"""Write a run as one self-contained HTML page: no request leaves it, and it needs no script."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from importlib.resources import files
+from string import Template
+
+from reports import accuracy, energy, latency, roofline
+from reports.html_parts import bars_html, legend_html, origin_html, table_html, tile_html
+from reports.summary import RecipeCosts, Summary, headlines
+from reports.svg import roofline_svg
+from reports.table import Origin, Table
+
+WIDE_PX, NARROW_PX = (1040, 440), (336, 380)
+ORIGIN_TEXT: tuple[tuple[Origin, str], ...] = (
+    ("given", "put in by a person or a file"),
+    ("derived", "counted on the graph"),
+    ("modelled", "said by the cycle or energy model"),
+    ("measured", "seen in an execution on this computer"),
+)
+
+
+def page(run: Summary) -> str:
+    """Return the whole HTML page of a run."""
+    tables = {t.name: t for t in run.tables()}
+    sections = [
+        ("coverage", "Coverage", _coverage(run, tables)),
+        ("accuracy", "Accuracy", _accuracy(run, tables)),
+        ("exactness", "Exactness", _exactness(run, tables)),
+        ("hardware", "Hardware", _hardware(run, tables)),
+        ("energy", "Energy", _energy(run, tables)),
+        ("quantisation", "Quantisation", _quantisation(tables)),
+        ("samples", "Text", _samples(run)),
+        ("sources", "Sources", _sources(run, tables)),
+    ]
+    present = [(key, title, body) for key, title, body in sections if body]
+    folder = files("reports") / "templates"
+    texts = {
+        name: (folder / name).read_text(encoding="utf-8")
+        for name in ("page.html", "page.css", "page.js")
+    }
+    return Template(texts["page.html"]).substitute(
+        title=escape(f"{run.model}: {run.machine or 'integers'}"),
+        css=texts["page.css"],
+        js=texts["page.js"],
+        header=_header(run),
+        nav="\n".join(f'<a href="#{key}">{title}</a>' for key, title, _ in present),
+        main="\n".join(
+            f'<section id="{key}" aria-labelledby="h-{key}"><h2 id="h-{key}">{title}</h2>\n'
+            f"{body}</section>"
+            for key, title, body in present
+        ),
+        footer=f"<p>Written by cosim {escape(run.version)}.</p>",
+    )
+
+
+def _header(run: Summary) -> str:
+    tiles = "".join(tile_html(h) for h in headlines(run))
+    on = f" on {escape(run.machine)}" if run.machine else ""
+    return (
+        f"<h1>{escape(run.model)}{on}</h1>\n"
+        '<p class="soft">One integer graph per recipe: what it costs in accuracy, whether its '
+        "executions agree bit for bit, and what a machine makes of it.</p>\n"
+        f'<div class="tiles">{tiles}</div>'
+    )
+
+
+def _coverage(run: Summary, tables: dict[str, Table]) -> str:
+    if "coverage" not in tables:
+        return ""
+    whole = all(c.is_whole for c in run.coverage)
+    verdict = (
+        '<p class="verdict good">The cycle and energy model covers every operator.</p>'
+        if whole
+        else '<p class="verdict bad">The cycle and energy model leaves operators out: '
+        "what follows counts them as unknown, not as free.</p>"
+    )
+    operators = ""
+    if "operators" in tables:
+        operators = _details("What each operator has", table_html(tables["operators"]))
+    return verdict + table_html(tables["coverage"]) + operators
+
+
+def _accuracy(run: Summary, tables: dict[str, Table]) -> str:
+    if "accuracy" not in tables:
+        return ""
+    return bars_html(accuracy.bars(run.accuracy)) + table_html(tables["accuracy"])
+
+
+def _exactness(run: Summary, tables: dict[str, Table]) -> str:
+    if "exactness" not in tables:
+        return ""
+    wrong = [c for c in run.exactness if not c.is_exact]
+    if wrong:
+        text = "; ".join(f"{c.recipe}: {c.first}" for c in wrong)
+        verdict = f'<p class="verdict bad">The executions differ. {escape(text)}</p>'
+    else:
+        verdict = '<p class="verdict good">Every compared integer is equal.</p>'
+    return verdict + table_html(tables["exactness"])
+
+
+def _hardware(run: Summary, tables: dict[str, Table]) -> str:
+    if "speed" not in tables:
+        return ""
+    parts = [table_html(tables["speed"])]
+    recipes = [c.recipe for c in run.costs]
+    parts.append(_choice(recipes))
+    parts += [_of_recipe(run, costs) for costs in run.costs]
+    if "operators_by_cost" in tables:
+        table = tables["operators_by_cost"]
+        search = (
+            '<input type="search" hidden data-table="t-operators_by_cost" '
+            'placeholder="Filter: recipe, operator, unit ..." aria-label="Filter the operators">'
+        )
+        parts.append(_details("Every operator", search + table_html(table, tall=True)))
+    if "units" in tables:
+        parts.append(_details("Units in numbers", table_html(tables["units"], tall=True)))
+    return "\n".join(parts)
+
+
+def _of_recipe(run: Summary, part: RecipeCosts) -> str:
+    title = f"Roofline, {part.recipe}"
+    chart = roofline.roofline(title, part.costs, part.ceilings)
+    merged = [(c.node, c.busy_cycles) for c, _ in roofline.merge_layers(part.costs)]
+    drawings = (
+        f'<div class="wide">{roofline_svg(chart, *WIDE_PX)}</div>'
+        f'<div class="narrow">{roofline_svg(chart, *NARROW_PX)}</div>'
+    )
+    figure = (
+        f'<figure style="margin:0"><h3>{escape(title)} {origin_html(chart.origin)}</h3>'
+        f"{legend_html(chart.series, shapes=True)}{drawings}</figure>"
+    )
+    bars = (
+        f'<div class="columns">{bars_html(latency.operator_bars(part.recipe, merged))}'
+        f"{bars_html(latency.unit_bars(part.recipe, run.units))}</div>"
+    )
+    design = _details("The design", f"<pre>{escape(part.design)}</pre>") if part.design else ""
+    return f'<div data-recipe="{escape(part.recipe)}">{figure}{bars}{design}</div>'
+
+
+def _choice(recipes: Sequence[str]) -> str:
+    if len(recipes) < 2:
+        return ""
+    buttons = "".join(
+        f'<label><input type="radio" name="recipe" value="{escape(r)}"'
+        f"{' checked' if k == 0 else ''}><span>{escape(r)}</span></label>"
+        for k, r in enumerate(recipes)
+    )
+    return f'<fieldset class="choice" hidden><legend>Recipe</legend>{buttons}</fieldset>'
+
+
+def _energy(run: Summary, tables: dict[str, Table]) -> str:
+    if "energy" not in tables:
+        return ""
+    return bars_html(energy.bars(run.energy)) + _details(
+        "Energy in numbers", table_html(tables["energy"])
+    )
+
+
+def _quantisation(tables: dict[str, Table]) -> str:
+    parts = []
+    if "lints" in tables:
+        parts.append(table_html(tables["lints"], tall=True))
+    if "steps" in tables:
+        parts.append(_details("Steps of each recipe", table_html(tables["steps"], tall=True)))
+    return "".join(parts)
+
+
+def _samples(run: Summary) -> str:
+    return "".join(
+        f"<h3>{escape(s.recipe)} {origin_html('measured')}</h3>"
+        f'<pre><span class="soft">{escape(s.prompt)}</span>{escape(s.text)}</pre>'
+        for s in run.samples
+    )
+
+
+def _sources(run: Summary, tables: dict[str, Table]) -> str:
+    origins = "".join(f"<li>{origin_html(name)} {text}</li>" for name, text in ORIGIN_TEXT)
+    hashes = "".join(
+        f"<li>{escape(name)}: <code>{escape(digest)}</code></li>" for name, digest in run.hashes
+    )
+    parts = [
+        f"<p>Each number is marked with its origin:</p><ul>{origins}</ul>",
+        f"<p>This page again:</p><pre>{escape(run.command)}</pre>",
+        f"<p>Content hashes:</p><ul>{hashes}</ul>" if hashes else "",
+    ]
+    parts += [
+        _details(tables[name].title, table_html(tables[name]))
+        for name in ("machine", "energy_constants")
+        if name in tables
+    ]
+    return "".join(parts)
+
+
+def _details(title: str, body: str) -> str:
+    return f"<details><summary>{escape(title)}</summary>{body}</details>"

@@ -1,0 +1,154 @@
+"""Hold all results of a run, and give its tables in the order in which they are read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reports import accuracy, coverage, energy, exactness, latency, lints, roofline
+from reports.accuracy import Accuracy
+from reports.coverage import Coverage, OperatorRow
+from reports.energy import Constant, EnergyPart
+from reports.exactness import Exactness
+from reports.latency import Speed, UnitUse
+from reports.lints import LintRow, StepRow
+from reports.table import Origin, Table
+
+
+@dataclass(frozen=True)
+class RecipeCosts:
+    """Hold the cost of every node of one recipe, under the ceilings of its design."""
+
+    recipe: str
+    ceilings: roofline.Ceilings
+    costs: tuple[roofline.OperatorCost, ...]
+    design: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Hold text that the integer graph of a recipe wrote by itself."""
+
+    recipe: str
+    prompt: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Headline:
+    """Be one number at the top of the page."""
+
+    label: str
+    value: str
+    origin: Origin
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Hold a run: what was asked (`command`), and what came of it; empty parts were not asked."""
+
+    model: str
+    machine: str
+    command: str
+    version: str
+    accuracy: tuple[Accuracy, ...] = ()
+    exactness: tuple[Exactness, ...] = ()
+    coverage: tuple[Coverage, ...] = ()
+    operators: tuple[OperatorRow, ...] = ()
+    speeds: tuple[Speed, ...] = ()
+    units: tuple[UnitUse, ...] = ()
+    costs: tuple[RecipeCosts, ...] = ()
+    energy: tuple[EnergyPart, ...] = ()
+    machine_constants: tuple[Constant, ...] = ()
+    energy_constants: tuple[Constant, ...] = ()
+    steps: tuple[StepRow, ...] = ()
+    lints: tuple[LintRow, ...] = ()
+    samples: tuple[Sample, ...] = ()
+    hashes: tuple[tuple[str, str], ...] = ()
+
+    def tables(self) -> tuple[Table, ...]:
+        """Return all tables that have rows, coverage first; `layers.csv` is not among them."""
+        costs = [(c.recipe, c.costs) for c in self.costs]
+        all_tables = (
+            coverage.table(self.coverage),
+            accuracy.table(self.accuracy),
+            exactness.table(self.exactness),
+            latency.speed_table(self.speeds),
+            energy.table(self.energy),
+            latency.units_table(self.units),
+            roofline.merged_table(costs),
+            lints.steps_table(self.steps),
+            lints.lints_table(self.lints),
+            coverage.operators_table(self.operators),
+            energy.constants_table("machine", "The machine", self.machine_constants),
+            energy.constants_table("energy_constants", "Energy constants", self.energy_constants),
+        )
+        return tuple(t for t in all_tables if t.rows)
+
+    def layers(self) -> Table:
+        """Return the table of `layers.csv`: every node of every recipe."""
+        return roofline.table([(c.recipe, c.costs) for c in self.costs])
+
+    def to_json(self) -> dict[str, object]:
+        """Return what `summary.json` holds: the request, and the tables with their origins."""
+        return {
+            "schema": 1,
+            "model": self.model,
+            "machine": self.machine,
+            "command": self.command,
+            "version": self.version,
+            "hashes": dict(self.hashes),
+            "tables": {
+                t.name: {
+                    "title": t.title,
+                    "origins": {c.key: c.origin for c in t.columns if c.origin},
+                    "rows": t.records(),
+                }
+                for t in self.tables()
+            },
+            "samples": [
+                {"recipe": s.recipe, "prompt": s.prompt, "text": s.text} for s in self.samples
+            ],
+        }
+
+
+def headlines(run: Summary) -> tuple[Headline, ...]:
+    """Choose the numbers at the top: accuracy of float and best recipe, bits, speed, energy."""
+    found: list[Headline] = []
+    of_float = next((a for a in run.accuracy if a.form == accuracy.FLOAT), None)
+    scored = [(a, accuracy.excess(a, of_float)) for a in run.accuracy if of_float]
+    scored = [(a, e) for a, e in scored if a is not of_float and e is not None]
+    if of_float and of_float.bits_per_token is not None:
+        found.append(
+            Headline("float model", f"{of_float.bits_per_token:.4f}", "measured", "bits per byte")
+        )
+    if scored and of_float:
+        is_text = of_float.bits_per_token is not None
+        best, share = min(scored, key=lambda pair: pair[1] or 0.0)
+        detail = "bits per byte over float" if is_text else "tokens disagree with float"
+        value = format(share or 0.0, "+.2%" if is_text else ".2%")
+        found.append(Headline(f"best recipe, {best.form}", value, "measured", detail))
+    if run.exactness:
+        wrong = sum(c.differences for c in run.exactness)
+        all_ = sum(c.integers for c in run.exactness)
+        found.append(Headline("differing integers", f"{wrong:,}", "measured", f"of {all_:,}"))
+    if run.speeds:
+        fastest = max(run.speeds, key=lambda s: s.tokens_per_s)
+        found.append(
+            Headline(
+                f"speed, {fastest.recipe}",
+                f"{fastest.tokens_per_s:,.0f}",
+                "modelled",
+                f"tokens/s on {fastest.machine}",
+            )
+        )
+        least = min(run.speeds, key=lambda s: s.energy_pj_per_token)
+        found.append(
+            Headline(
+                f"energy, {least.recipe}",
+                f"{least.energy_pj_per_token / 1e6:,.3g}",
+                "modelled",
+                "µJ per token",
+            )
+        )
+    return tuple(found)

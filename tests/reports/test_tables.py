@@ -1,0 +1,182 @@
+"""The rows that people and files get: right numbers, with their origins."""
+
+import csv
+import io
+import json
+
+import pytest
+
+from cosim.ir.errors import InternalError
+from reports import accuracy, coverage, energy, exactness, latency, lints, roofline
+from reports.accuracy import Accuracy
+from reports.exactness import Exactness
+from reports.roofline import OperatorCost
+from reports.summary import Summary, headlines
+from reports.table import Column, Table
+from tests.reports.example import RECIPES, costs, summary
+
+
+def test_a_number_without_an_origin_is_refused():
+    with pytest.raises(InternalError, match="width = 3 has no origin"):
+        Table("t", "T", (Column("width", "width"),), ((3,),))
+
+
+def test_a_ragged_row_is_refused():
+    with pytest.raises(InternalError, match="1 columns"):
+        Table("t", "T", (Column("a", "A"),), (("x", "y"),))
+
+
+def test_text_aligns_and_names_origins():
+    columns = (Column("form", "form"), Column("bits", "bits", "measured", ".2f"))
+    text = Table("t", "Title", columns, (("float", 1.5), ("w4", None)), note="A note.").text()
+    assert text.splitlines() == [
+        "Title",
+        "  form       bits",
+        "         measured",
+        "  float      1.50",
+        "  w4            –",
+        "  A note.",
+    ]
+
+
+def test_csv_keeps_full_precision_and_leaves_unknowns_empty():
+    columns = (Column("form", "f"), Column("bits", "b", "measured", ".1f"))
+    table = Table("t", "T", columns, (("a,b", 1.23456789012345), ("c", None)))
+    assert list(csv.reader(io.StringIO(table.csv()))) == [
+        ["form", "bits"],
+        ["a,b", "1.23456789012345"],
+        ["c", ""],
+    ]
+
+
+def test_excess_is_relative_to_float():
+    scores = [Accuracy("float", 10, bits_per_token=2.0), Accuracy("w4", 10, bits_per_token=2.1)]
+    table = accuracy.table(scores)
+    assert [row[2] for row in table.rows] == [None, pytest.approx(0.05)]
+    assert "+5.00%" in table.text()
+    assert [bar.text for bar in accuracy.bars(scores).bars] == ["+5.00%"]
+
+
+def test_a_recipe_better_than_float_shows_its_sign_and_no_bar():
+    scores = [Accuracy("float", 10, bits_per_token=2.0), Accuracy("w8", 10, bits_per_token=1.99)]
+    [bar] = accuracy.bars(scores).bars
+    assert bar.total == 0
+    assert bar.text == "-0.50%"
+
+
+def test_a_labeller_shows_the_tokens_that_disagree():
+    scores = [Accuracy("float", 10, agreement=1.0), Accuracy("w4", 10, agreement=0.97)]
+    table = accuracy.table(scores)
+    assert table.columns[1].key == "agreement"
+    assert table.rows[1][2] == pytest.approx(0.03)
+
+
+@pytest.mark.parametrize("broken", [{"nodes": 0}, {"tokens": 0}, {"integers": 0}])
+def test_an_empty_comparison_is_not_exact(broken):
+    good = {"nodes": 2, "tokens": 3, "integers": 6, "differences": 0}
+    with pytest.raises(InternalError, match="compared nothing"):
+        Exactness("w4", "reference", "torch", **{**good, **broken})
+
+
+def test_a_difference_says_where():
+    with pytest.raises(InternalError):
+        Exactness("w4", "reference", "torch", 2, 3, 6, differences=1)
+    sentence = "first difference at step/x[0, 1]: 3 against 4"
+    check = Exactness("w4", "reference", "torch", 2, 3, 6, 1, sentence)
+    assert not check.is_exact
+    assert exactness.table([check]).rows[0][-1] == sentence
+
+
+def test_layers_are_summed_and_nothing_is_lost():
+    given = costs(4)
+    merged = roofline.merge_layers(given)
+    assert {c.node: n for c, n in merged}["layers.*.in_proj"] == 4
+    assert len(merged) == 10
+    for name in ("busy_cycles", "macs", "operations", "bytes_offchip", "energy_pj"):
+        assert sum(getattr(c, name) for c, _ in merged) == pytest.approx(
+            sum(getattr(c, name) for c in given)
+        )
+
+
+def test_points_are_rate_against_intensity():
+    ceilings = roofline.Ceilings(1e6, 1e9, 1e9)
+    cost = OperatorCost("s", "layers.0.p", "linear", "matrix", 100, 50, 400, 200.0, 1.0, "memory")
+    two = OperatorCost("s", "layers.1.p", "linear", "matrix", 300, 50, 400, 200.0, 1.0, "memory")
+    free = OperatorCost("s", "r", "reshape", "vector", 10, 0, 0, 0.0, 0.0, "compute")
+    on_chip = OperatorCost("s", "a", "add", "vector", 10, 0, 30, 0.0, 0.0, "compute")
+    points = roofline.roofline("r", [cost, two, free, on_chip], ceilings).points
+    assert [p.label for p in points] == ["layers.*.p", "a"]
+    assert points[0].x == 800 / 400
+    assert points[0].y == 800 * 1e6 / 400
+    assert points[1].x is None
+    assert points[1].y == 30 * 1e6 / 10
+
+
+def test_units_are_shares_of_the_token():
+    use = latency.UnitUse("w4", "matrix", 50, 25, 100.0)
+    assert latency.units_table([use]).rows[0][4:] == (0.5, 0.25)
+    [bar] = latency.unit_bars("w4", [use]).bars
+    assert [p.value for p in bar.parts] == [50, 25, 25]
+    assert latency.unit_bars("other", [use]).bars == ()
+
+
+def test_the_longest_operators_come_first_and_the_rest_is_named():
+    chart = latency.operator_bars("w4", [("a", 1), ("b", 7), ("c", 2)], most=2)
+    assert [bar.label for bar in chart.bars] == ["b", "c"]
+    assert chart.note == "1 more take 10.0% together."
+
+
+def test_energy_shares_are_of_their_own_recipe():
+    parts = [
+        energy.EnergyPart(r, p, e)
+        for r, p, e in (("a", "MAC", 1.0), ("a", "bits", 3.0), ("b", "MAC", 5.0))
+    ]
+    assert [row[3] for row in energy.table(parts).rows] == [0.25, 0.75, 1.0]
+    assert [bar.text for bar in energy.bars(parts).bars] == ["4 pJ", "5 pJ"]
+
+
+def test_energies_of_two_processes_are_not_added_up():
+    def at(process):
+        return energy.Constant("MAC", 1.0, "pJ", "measured", "a paper", process)
+
+    energy.refuse_mixed([at("16 nm, 0.85 V"), at("16 nm, 0.85 V"), at("")])
+    with pytest.raises(InternalError, match="16 nm.* and 45 nm.* must not"):
+        energy.refuse_mixed([at("16 nm, 0.85 V"), at("45 nm, 0.9 V")])
+
+
+def test_coverage_is_whole_only_where_nothing_is_missing():
+    assert coverage.Coverage("w4", 5, 1.0, 9, 1.0, 7, 1.0).is_whole
+    partial = coverage.Coverage("w4", 5, 0.8, 9, 1.0, 7, 1.0, ("fft",))
+    assert not partial.is_whole
+    assert coverage.table([partial]).rows[0][-1] == "fft"
+
+
+def test_lints_of_a_clean_graph_say_so():
+    assert "Nothing to warn of." in lints.lints_table([]).text()
+
+
+def test_summary_lists_coverage_first_and_leaves_empty_tables_out():
+    names = [t.name for t in summary().tables()]
+    assert names[0] == "coverage"
+    bare = Summary("m", "", "cosim walk m", "0", accuracy=summary().accuracy)
+    assert [t.name for t in bare.tables()] == ["accuracy"]
+
+
+def test_summary_json_carries_every_origin():
+    data = json.loads(json.dumps(summary().to_json(), allow_nan=False))
+    for table in data["tables"].values():
+        for row in table["rows"]:
+            for key, cell in row.items():
+                assert isinstance(cell, str | None) or key in table["origins"]
+
+
+def test_layers_hold_every_node_of_every_recipe():
+    assert len(summary().layers().rows) == len(RECIPES) * len(costs(4))
+
+
+def test_headlines_are_the_best_of_the_run():
+    found = {h.label: h for h in headlines(summary())}
+    assert found["best recipe, w8a8"].value == "+0.12%"
+    assert found["differing integers"].value == "0"
+    assert found["differing integers"].detail == "of 164,000,000"
+    assert found["speed, w4a8"].origin == "modelled"
