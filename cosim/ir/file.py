@@ -18,12 +18,12 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from cosim.ir.errors import UserError
+from cosim.ir.errors import InternalError, UserError
 from cosim.ir.graph import Graph, GraphBuilder
 from cosim.ir.model import Model, Segment
 from cosim.ir.op import Op
 from cosim.ir.types import IntType, TensorType
-from cosim.ir.write import new_folder
+from cosim.ir.write import new_folder, refuse_foreign
 
 SCHEMA = 1
 GRAPH_FILE = "graph.json"
@@ -31,15 +31,23 @@ TENSOR_FILE = "tensors.safetensors"
 
 
 def save_model(model: Model, folder: Path) -> str:
-    """Write the model folder in one step and return its content hash."""
+    """Write the model folder in one step and return its content hash.
+
+    Raise UserError where the disk refuses, or where the folder exists and holds anything else.
+    """
+    folder = Path(folder)
+    refuse_foreign(folder, (GRAPH_FILE, TENSOR_FILE))
     structure = _model_json(model)
     tensors = _tensors(model)
     digest = _digest(structure, tensors)
     text = json.dumps({"schema": SCHEMA, "hash": digest, "model": structure}, indent=1)
-    with new_folder(Path(folder)) as temporary:
+    with new_folder(folder) as temporary:
         (temporary / GRAPH_FILE).write_text(text + "\n")
         if tensors:
-            save_file(tensors, temporary / TENSOR_FILE)
+            try:
+                save_file(tensors, temporary / TENSOR_FILE)
+            except SafetensorError as error:  # how the library reports a full disk
+                raise OSError(str(error)) from error
     return digest
 
 
@@ -57,7 +65,7 @@ def load_model(folder: Path, ops: Mapping[str, type[Op]]) -> Model:
     try:
         data = json.loads(path.read_text())
         schema, digest, structure = data["schema"], data["hash"], data["model"]
-    except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path}: not a graph file ({error!r}); quantise the model again") from None
     if schema != SCHEMA:
         raise UserError(
@@ -68,17 +76,21 @@ def load_model(folder: Path, ops: Mapping[str, type[Op]]) -> Model:
     if (folder / TENSOR_FILE).is_file():
         try:
             tensors = load_file(folder / TENSOR_FILE)
-        except (SafetensorError, OSError) as error:
-            raise UserError(f"{folder / TENSOR_FILE}: cannot be read ({error})") from None
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{folder / TENSOR_FILE}: cannot be read ({error}); quantise the model again"
+            ) from None
     if _digest(structure, tensors) != digest:
         raise UserError(
-            f"{folder}: the content does not match its hash {digest[:12]}...; the files were "
-            "changed or cut; quantise the model again"
+            f"{folder}: the content does not match its hash {str(digest)[:12]}...; the files "
+            "were changed or cut; quantise the model again"
         )
     try:
         return _model_of(structure, tensors, ops)
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: not a graph of this version ({error!r})") from None
+    except (LookupError, ValueError, TypeError, AttributeError, InternalError) as error:
+        raise UserError(
+            f"{path}: not a graph of this version ({error!r}); quantise the model again"
+        ) from None
 
 
 def _model_json(model: Model) -> dict[str, Any]:
@@ -112,7 +124,7 @@ def _graph_json(g: Graph) -> dict[str, Any]:
         "name": g.name,
         "inputs": {n: _type_json(g.types[n]) for n in g.inputs},
         "consts": {n: _type_json(g.types[n]) for n in g.consts},
-        "states": {n: [_type_json(s.type), s.next] for n, s in g.states.items()},
+        "states": {n: [_type_json(s.type), s.next, s.init] for n, s in g.states.items()},
         "nodes": [
             [n.name, n.op.name, {k: _plain(v) for k, v in n.op.attributes().items()}, *n.inputs]
             for n in g.nodes
@@ -156,11 +168,11 @@ def _graph_of(
             b.const(name, type_, scale=scales.get(name))
         else:
             b.const(name, array.astype(np.int64), type_.dtype, scales.get(name))
-    for name, (t, _) in data["states"].items():
-        b.state(name, _type_of(t), scales.get(name))
+    for name, (t, _, init) in data["states"].items():
+        b.state(name, _type_of(t), scales.get(name), init)
     for name, op, attributes, *inputs in data["nodes"]:
         b.add(name, _op_of(ops[op], attributes), *inputs, scale=scales.get(name))
-    for name, (_, value) in data["states"].items():
+    for name, (_, value, _) in data["states"].items():
         b.update(name, value)
     for name, value in data["outputs"].items():
         b.output(name, value)
@@ -195,7 +207,7 @@ def _tensors(model: Model) -> dict[str, np.ndarray]:
 def _narrow(data: np.ndarray, dtype: IntType) -> np.ndarray:
     for bits in (8, 16, 32, 64):
         if dtype.bits <= bits - (0 if dtype.signed else 1):
-            return np.ascontiguousarray(data, dtype=f"int{bits}")
+            return data.astype(f"int{bits}")
     raise AssertionError(dtype)
 
 
@@ -204,5 +216,5 @@ def _digest(structure: dict[str, Any], tensors: Mapping[str, np.ndarray]) -> str
     for name in sorted(tensors):
         array = tensors[name]
         sha.update(f"{name} {array.dtype} {array.shape}".encode())
-        sha.update(np.ascontiguousarray(array).data)
+        sha.update(array.tobytes())
     return sha.hexdigest()

@@ -33,7 +33,8 @@ class State:
     init: str | None = None
 
 
-@dataclass(frozen=True)
+# Two graphs are never compared by fields: arrays have no one truth value. Compare text or hash.
+@dataclass(frozen=True, eq=False)
 class Graph:
     """Hold a checked step graph; build it with `GraphBuilder`.
 
@@ -50,8 +51,8 @@ class Graph:
     nodes: tuple[Node, ...]
     outputs: Mapping[str, str]
     types: Mapping[str, TensorType]
-    tensors: Mapping[str, np.ndarray] = field(repr=False, hash=False)
-    scales: Mapping[str, float] = field(repr=False, hash=False)
+    tensors: Mapping[str, np.ndarray] = field(repr=False)
+    scales: Mapping[str, float] = field(repr=False)
 
     @property
     def has_weights(self) -> bool:
@@ -130,34 +131,57 @@ class GraphBuilder:
         else:
             if dtype is None:
                 raise InternalError(f"constant {name!r} has data but no declared type")
-            data = np.ascontiguousarray(data, dtype=np.int64)
-            self._declare(name, TensorType.of(data, dtype), scale)
-            self._tensors[name] = data
+            self._declare(name, TensorType.of(np.asarray(data), dtype), scale)
+            # A copy: nobody who keeps the array can change the graph under its proofs.
+            self._tensors[name] = np.array(data, dtype=np.int64, order="C")
         self._consts.append(name)
         return name
 
-    def state(self, name: str, type_: TensorType, scale: float | None = None) -> str:
-        """Declare a state that starts at zero; give its next value with `update`."""
+    def state(
+        self, name: str, type_: TensorType, scale: float | None = None, init: str | None = None
+    ) -> str:
+        """Declare a state that starts at zero or at constant `init`; `update` gives its next."""
+        if init is None and not type_.lo <= 0 <= type_.hi:
+            raise InternalError(f"graph {self.name}: state {name!r} is {type_} and starts at zero")
+        if init is not None:
+            self._require_known(f"state {name!r}", init)
+            if init not in self._consts or not _holds(type_, self.types[init]):
+                raise InternalError(
+                    f"graph {self.name}: state {name!r} is {type_} but starts at {init!r}, "
+                    f"{self.types[init]}; give a constant of that type"
+                )
         self._declare(name, type_, scale)
-        self._states[name] = State(type_, next="")
+        self._states[name] = State(type_, next="", init=init)
         return name
 
     def update(self, state: str, value: str) -> None:
-        """Say which value the state takes for the next step."""
-        declared, got = self._states[state].type, self.types[value]
-        same = declared.dtype == got.dtype and declared.shape == got.shape
-        if not same or got.lo < declared.lo or got.hi > declared.hi:
-            raise UserError(
-                f"graph {self.name}: state {state!r} is {declared} but its next value {value!r} is "
-                f"{got}; requantise the value to the state's type"
+        """Say which value the state takes for the next step; raise UserError if it may not fit."""
+        self._require_known(f"the next value of state {state!r}", value)
+        old = self._states[state]
+        if old.next or value in self._consts:
+            raise InternalError(
+                f"graph {self.name}: state {state!r} is updated twice or by a constant"
             )
-        self._states[state] = State(declared, next=value)
+        if not _holds(old.type, self.types[value]):
+            raise UserError(
+                f"graph {self.name}: state {state!r} is {old.type} but its next value {value!r} is "
+                f"{self.types[value]}; requantise the value to the state's type"
+            )
+        self._states[state] = replace(old, next=value)
 
     def add(self, name: str, op: Op, *inputs: str, scale: float | None = None) -> str:
         """Add a node; raise UserError if its value or an intermediate could wrap."""
-        missing = [n for n in inputs if n not in self.types]
-        if missing:
-            raise InternalError(f"graph {self.name}: node {name!r} reads unknown {missing}")
+        self._require_known(f"node {name!r}", *inputs)
+        if all(n in self._consts for n in inputs):
+            raise InternalError(
+                f"graph {self.name}: node {name!r} ({op}) reads constants only; compute its value "
+                "and declare that as a constant"
+            )
+        moving = [n for k in op.constants for n in inputs[k : k + 1] if n not in self._consts]
+        if moving:
+            raise InternalError(
+                f"graph {self.name}: node {name!r} ({op}) needs a constant, not {moving}"
+            )
         types = [self.types[n] for n in inputs]
         raw = op.infer(types)
         if not op.saturates and not raw.dtype.holds(raw.lo, raw.hi):
@@ -178,8 +202,11 @@ class GraphBuilder:
 
     def output(self, name: str, value: str) -> None:
         """Show a value under an output name."""
-        if name in self._outputs:
-            raise InternalError(f"graph {self.name}: output {name!r} is given twice")
+        self._require_known(f"output {name!r}", value)
+        if name in self._outputs or value in self._consts:
+            raise InternalError(
+                f"graph {self.name}: output {name!r} is given twice or shows a constant"
+            )
         self._outputs[name] = value
 
     def build(self) -> Graph:
@@ -187,6 +214,7 @@ class GraphBuilder:
         open_states = [n for n, s in self._states.items() if not s.next]
         if open_states:
             raise InternalError(f"graph {self.name}: states {open_states} are never updated")
+        order = [*self._inputs, *self._consts, *self._states, *(n.name for n in self._nodes)]
         return Graph(
             name=self.name,
             inputs=tuple(self._inputs),
@@ -194,7 +222,7 @@ class GraphBuilder:
             states=dict(self._states),
             nodes=tuple(self._nodes),
             outputs=dict(self._outputs),
-            types=dict(self.types),
+            types={n: self.types[n] for n in order},
             tensors=dict(self._tensors),
             scales=dict(self.scales),
         )
@@ -204,4 +232,14 @@ class GraphBuilder:
             raise InternalError(f"graph {self.name}: value {name!r} is declared twice")
         self.types[name] = type_
         if scale is not None:
-            self.scales[name] = scale
+            self.scales[name] = float(scale)
+
+    def _require_known(self, reader: str, *names: str) -> None:
+        missing = [n for n in names if n not in self.types]
+        if missing:
+            raise InternalError(f"graph {self.name}: {reader} reads unknown {missing}")
+
+
+def _holds(declared: TensorType, got: TensorType) -> bool:
+    same = declared.dtype == got.dtype and declared.shape == got.shape
+    return same and declared.lo <= got.lo and got.hi <= declared.hi

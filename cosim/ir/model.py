@@ -39,9 +39,15 @@ class Model:
     outputs: Mapping[str, str]
 
     def __post_init__(self) -> None:
-        """Check that every wire and output is fed by something earlier, with the same type."""
+        """Check that every wire and output is fed by something earlier that fits it."""
         known: dict[str, TensorType] = dict(self.inputs)
+        keys: set[str] = set()
         for seg in self.segments:
+            # Runs and files name values `segment/value`: no two may share such a name.
+            own = {f"{seg.name}/{value}" for value in seg.graph.types}
+            if keys & own:
+                raise InternalError(f"model {self.name!r}: {min(keys & own)!r} names two values")
+            keys |= own
             if seg.look_ahead < 0 or set(seg.wires) != set(seg.graph.inputs):
                 raise InternalError(
                     f"segment {seg.name!r}: wires {sorted(seg.wires)} must be its graph's inputs "
@@ -53,11 +59,21 @@ class Model:
                 if source not in known:
                     raise InternalError(f"segment {seg.name!r}: input {name!r} reads {source!r}")
                 got, want = known[source], seg.graph.types[name]
-                if (got.dtype, got.shape) != (want.dtype, want.shape):
+                fits = (got.dtype, got.shape) == (want.dtype, want.shape)
+                if not fits or got.lo < want.lo or got.hi > want.hi:
                     raise InternalError(
                         f"segment {seg.name!r}: input {name!r} is {want}, fed with {got}"
                     )
+                if seg.look_ahead and not want.lo <= 0 <= want.hi:
+                    raise InternalError(
+                        f"segment {seg.name!r}: input {name!r} is {want}, but look-ahead reads "
+                        "zeros past the end"
+                    )
             for out, value in seg.graph.outputs.items():
+                if f"{seg.name}.{out}" in known:
+                    raise InternalError(
+                        f"model {self.name!r}: {seg.name}.{out} names two sequences"
+                    )
                 known[f"{seg.name}.{out}"] = seg.graph.types[value]
         for out, source in self.outputs.items():
             if source not in known:
@@ -80,15 +96,27 @@ class Model:
 
     def output_type(self, name: str) -> TensorType:
         """Return the type of a model output."""
-        seg_name, out = self.outputs[name].split(".", 1)
-        graph = next(s.graph for s in self.segments if s.name == seg_name)
-        return graph.types[graph.outputs[out]]
+        source = self._source(name)
+        if source is None:
+            return self.inputs[self.outputs[name]]
+        graph, value = source
+        return graph.types[value]
 
     def output_scale(self, name: str) -> float | None:
         """Return the real value of one LSB of a model output, if it is annotated."""
-        seg_name, out = self.outputs[name].split(".", 1)
-        graph = next(s.graph for s in self.segments if s.name == seg_name)
-        return graph.scales.get(graph.outputs[out])
+        source = self._source(name)
+        if source is None:
+            return None
+        graph, value = source
+        return graph.scales.get(value)
+
+    def _source(self, output: str) -> tuple[Graph, str] | None:
+        """Return the graph and value behind an output; None where it shows a model input."""
+        for seg in self.segments:
+            for out, value in seg.graph.outputs.items():
+                if f"{seg.name}.{out}" == self.outputs[output]:
+                    return seg.graph, value
+        return None
 
     def text(self) -> str:
         """Print as short stable text."""

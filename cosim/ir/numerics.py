@@ -46,8 +46,13 @@ def shift_floor(x: Array, s: Array | int) -> Array:
 
 def shift_round(x: Array, s: Array | int) -> Array:
     """Divide by 2^s, s >= 0, and round half up; |x| + 2^(s-1) must fit."""
-    one = 1 if isinstance(s, int) else namespace(s).ones_like(s)
-    return (x + ((one << s) >> 1)) >> s
+    if isinstance(s, int):
+        return (x + ((1 << s) >> 1)) >> s
+    xp = namespace(s)
+    one, zero = xp.ones_like(s), xp.zeros_like(s)
+    # Not (1 << s) >> 1: with s one less than the array's width, 1 << s is already negative.
+    half = xp.where(s > 0, one << xp.maximum(s - 1, zero), zero)
+    return (x + half) >> s
 
 
 def shift_signed(x: Array, s: Array | int) -> Array:

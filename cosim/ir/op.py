@@ -21,11 +21,13 @@ class Op:
     Shapes are those of one token. Arrays given to `meaning` may have any leading axes (batch,
     time), so that it must work on trailing axes only. `meaning` returns the value before
     saturation; where `saturates` is set, executors clip it to the declared type and count it,
-    and where it is not, `infer` has proved that it fits.
+    and where it is not, `infer` has proved that it fits. `constants` are the positions of inputs
+    that must be constants of the graph: tables and matrices, which have no leading axes.
     """
 
     name: ClassVar[str]
     saturates: ClassVar[bool] = False
+    constants: ClassVar[tuple[int, ...]] = ()
 
     def infer(self, inputs: Types) -> TensorType:
         """Return the declared type with the bounds of `meaning`; raise UserError if illegal."""

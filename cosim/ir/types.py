@@ -1,7 +1,8 @@
 """Name integer types and tensors with proved bounds.
 
 Glossary: `bits` counts the sign bit; `lo` and `hi` are the worst case that type inference proved
-for every element, and always lie inside the range of the declared type.
+for every element. In a graph they lie inside the range of the declared type; `Op.infer` returns
+them as they are before saturation.
 """
 
 from __future__ import annotations
@@ -94,6 +95,16 @@ class TensorType:
     lo: int
     hi: int
 
+    def __post_init__(self) -> None:
+        """Check the shape and the order of the bounds; raise UserError for an empty shape."""
+        if any(size < 1 for size in self.shape):
+            raise UserError(
+                f"tensor of {self.dtype} and shape {list(self.shape)}: an axis without elements; "
+                "every size must be at least 1"
+            )
+        if self.lo > self.hi:
+            raise InternalError(f"tensor of {self.dtype}: bounds {self.lo}..{self.hi} are empty")
+
     @classmethod
     def full(cls, dtype: IntType, shape: tuple[int, ...]) -> TensorType:
         """Make a tensor whose elements may take every value of the type."""
@@ -102,9 +113,9 @@ class TensorType:
     @classmethod
     def of(cls, data: np.ndarray, dtype: IntType) -> TensorType:
         """Make the type of known data: its bounds are what is in it."""
-        if data.size == 0:
-            return cls(dtype, data.shape, 0, 0)
-        lo, hi = int(data.min()), int(data.max())
+        if data.dtype.kind not in "iu":
+            raise InternalError(f"data of {data.dtype} are not integers; round them first")
+        lo, hi = (int(data.min()), int(data.max())) if data.size else (0, 0)
         if not dtype.holds(lo, hi):
             raise InternalError(f"data from {lo} to {hi} does not fit {dtype}")
         return cls(dtype, tuple(data.shape), lo, hi)

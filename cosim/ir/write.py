@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from cosim.ir.errors import UserError
@@ -42,32 +42,51 @@ def write_file(path: Path, data: bytes | str) -> None:
                 temporary.unlink(missing_ok=True)
 
 
+def refuse_foreign(folder: Path, ours: Collection[str]) -> None:
+    """Raise UserError if `folder` is a file, or holds anything but files of the names in `ours`.
+
+    Writing a folder replaces it whole: what somebody else put there would be lost.
+    """
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise UserError(f"cannot write {folder}: it is a file; choose another place")
+    try:
+        foreign = sorted(p.name for p in folder.iterdir() if p.name not in ours)
+    except OSError as error:
+        raise _sentence(folder, error) from error
+    if foreign:
+        raise UserError(
+            f"cannot write {folder}: it holds {foreign[0]!r}, which would be lost; choose a new or "
+            "empty folder"
+        )
+
+
 @contextlib.contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
     """Give an empty folder to fill, then put it in place of `folder`; on failure change nothing.
 
-    Raise UserError if the disk refuses.
+    The old folder goes with all that is in it: call `refuse_foreign` first. Raise UserError if
+    the disk refuses.
     """
-    folder = Path(folder)
+    folder = Path(folder).resolve()
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     except OSError as error:
         raise _sentence(folder, error) from error
+    old = temporary.with_name(temporary.name + ".old")
     try:
         yield temporary
         temporary.chmod(0o755)
-        old = temporary.with_name(temporary.name + ".old")
         if folder.exists():
             folder.replace(old)
-        try:
-            temporary.replace(folder)
-        except OSError:
-            if old.exists():
-                old.replace(folder)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
+        temporary.replace(folder)
     except OSError as error:
         raise _sentence(folder, error) from error
     finally:
+        # Whatever went wrong, Ctrl-C between the two renames included, the old folder comes back.
+        if old.exists() and not folder.exists():
+            old.replace(folder)
+        shutil.rmtree(old, ignore_errors=True)
         shutil.rmtree(temporary, ignore_errors=True)

@@ -54,4 +54,30 @@ ALL: tuple[type[Op], ...] = (
 )
 OPS: dict[str, type[Op]] = {op.name: op for op in ALL}
 
-__all__ = ["ALL", "OPS", *(op.__name__ for op in ALL)]
+__all__ = [
+    "ALL",
+    "OPS",
+    "Add",
+    "Argmax",
+    "Center",
+    "Clip",
+    "Concat",
+    "Contract",
+    "DecayUpdate",
+    "Dequantize",
+    "Embed",
+    "Fir",
+    "GroupScale",
+    "Hadamard",
+    "Linear",
+    "Mul",
+    "Push",
+    "Pwl",
+    "PwlLog",
+    "Quantize",
+    "Requant",
+    "Rescale",
+    "Reshape",
+    "RmsNorm",
+    "Slice",
+]

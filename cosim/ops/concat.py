@@ -21,8 +21,8 @@ class Concat(Op):
         """Require one type and equal leading axes."""
         first = inputs[0]
         for t in inputs[1:]:
-            if t.dtype != first.dtype or t.shape[:-1] != first.shape[:-1]:
-                raise self.refuse(f"{first} and {t} differ in type or leading axes")
+            if t.dtype != first.dtype or t.shape[:-1] != first.shape[:-1] or not t.shape:
+                raise self.refuse(f"{first} and {t} differ in type or leading axes, or are scalars")
         size = sum(t.shape[-1] for t in inputs)
         lo, hi = min(t.lo for t in inputs), max(t.hi for t in inputs)
         return TensorType(first.dtype, (*first.shape[:-1], size), lo, hi)

@@ -35,6 +35,8 @@ class DecayUpdate(Op):
         shape = same_rank(self, inputs)
         if shape != h.shape:
             raise self.refuse(f"operands broadcast to {list(shape)}, the state is {h}")
+        if self.decay_bits < 0:
+            raise self.refuse(f"decay_bits is {self.decay_bits}, must not be negative")
         if k.lo < 0 or k.hi > (1 << self.decay_bits):
             raise self.refuse(f"k must lie in 0..2^{self.decay_bits}, got {k}")
         if lift.lo < 0:

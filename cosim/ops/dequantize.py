@@ -9,7 +9,7 @@ from cosim.ir.numerics import Array
 from cosim.ir.op import Op, Types
 from cosim.ir.types import MAX_BITS, IntType, TensorType
 from cosim.ir.work import Work
-from cosim.ops.group_scale import code_bounds, decode_scale, expand_groups
+from cosim.ops.group_scale import check_codes, code_bounds, decode_scale, expand_groups
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,7 @@ class Dequantize(Op):
     def infer(self, inputs: Types) -> TensorType:
         """Bound the product by the largest scale."""
         q, c = inputs
-        want = (*q.shape[:-1], -(-q.shape[-1] // self.group))
-        if c.shape != want:
-            raise self.refuse(f"expected codes {list(want)} for {q}, got {c}")
+        check_codes(self, q, c, self.group, self.mantissa_bits)
         _, most = code_bounds(c, self.mantissa_bits)
         lo, hi = min(q.lo * most, 0), max(q.hi * most, 0)
         bits = max((-lo - 1).bit_length(), hi.bit_length()) + 1

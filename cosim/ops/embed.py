@@ -16,6 +16,7 @@ class Embed(Op):
     """Read the row of a token; inputs: token [] and table [V, D]; out [D] of the table's type."""
 
     name: ClassVar[str] = "embed"
+    constants: ClassVar[tuple[int, ...]] = (1,)
 
     def infer(self, inputs: Types) -> TensorType:
         """Prove that the token names a row."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from cosim.ir.numerics import Array, namespace
-from cosim.ir.op import Op, Types, product_bounds, same_rank
+from cosim.ir.op import Op, Types, product_bounds
 from cosim.ir.types import MAX_BITS, TensorType, i
 from cosim.ir.work import Work, pair
 
@@ -20,7 +20,7 @@ class Fir(Op):
     def infer(self, inputs: Types) -> TensorType:
         """Bound by K products and the bias."""
         window, taps, bias = inputs
-        if same_rank(self, (window, taps)) != window.shape or bias.shape != window.shape[1:]:
+        if len(window.shape) != 2 or window.shape != taps.shape or bias.shape != window.shape[1:]:
             raise self.refuse(
                 f"expected window [K,C], taps [K,C] and bias [C], got {window}, {taps} and {bias}"
             )
@@ -36,6 +36,11 @@ class Fir(Op):
         """Multiply, sum over the window, add the bias."""
         window, taps, bias = inputs
         return namespace(window).sum(window * taps, axis=-2) + bias
+
+    def peak(self, inputs: Types) -> int:
+        """Bound the sum of products and the sum with the bias."""
+        window, taps, bias = inputs
+        return window.shape[0] * window.peak * taps.peak + bias.peak
 
     def work(self, inputs: Types, out: TensorType) -> Work:
         """Count K multiply-accumulates per channel."""

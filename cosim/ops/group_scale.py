@@ -20,6 +20,7 @@ from cosim.ir.types import TensorType, smallest_type
 from cosim.ir.work import Work, pair
 
 RATIO_BITS = 16
+MOST_MANTISSA_BITS = 3
 
 
 def decode_scale(code: Array, mantissa_bits: int) -> Array:
@@ -31,6 +32,20 @@ def decode_scale(code: Array, mantissa_bits: int) -> Array:
     """
     mask = (1 << mantissa_bits) - 1
     return ((code & mask) + (1 << mantissa_bits)) << (code >> mantissa_bits)
+
+
+def check_codes(
+    op: Op, values: TensorType, codes: TensorType, group: int, mantissa_bits: int
+) -> None:
+    """Raise UserError unless `codes` are scale codes for groups of the last axis of `values`."""
+    if group < 1 or not 0 <= mantissa_bits <= MOST_MANTISSA_BITS or not values.shape:
+        raise op.refuse(
+            f"group {group} and mantissa_bits {mantissa_bits} for {values}: need a vector, "
+            f"group >= 1 and mantissa_bits 0..{MOST_MANTISSA_BITS}"
+        )
+    want = (*values.shape[:-1], -(-values.shape[-1] // group))
+    if codes.shape != want or codes.lo < 0:
+        raise op.refuse(f"expected codes {list(want)} >= 0 for {values}, got {codes}")
 
 
 def code_bounds(codes: TensorType, mantissa_bits: int) -> tuple[int, int]:
@@ -81,10 +96,11 @@ class GroupScale(Op):
     def infer(self, inputs: Types) -> TensorType:
         """Bound the codes by the code of the largest input."""
         (x,) = inputs
-        if self.group < 1 or not 2 <= self.bits <= 16 or not 0 <= self.mantissa_bits <= 3:
+        fits = 0 <= self.mantissa_bits <= MOST_MANTISSA_BITS
+        if self.group < 1 or not 2 <= self.bits <= 16 or not fits:
             raise self.refuse(
                 f"group {self.group}, bits {self.bits}, mantissa_bits "
-                f"{self.mantissa_bits}: need group >= 1, 2..16 bits, 0..3"
+                f"{self.mantissa_bits}: need group >= 1, 2..16 bits, 0..{MOST_MANTISSA_BITS}"
             )
         if not 8 <= self.clip <= 16 or not x.shape:
             raise self.refuse(f"clip {self.clip} must be 8..16 and the input {x} not a scalar")

@@ -46,9 +46,8 @@ def split_order(n: int) -> tuple[int, int]:
 def _residues(p: int) -> np.ndarray:
     """Return the Jacobsthal matrix Q[i,j] = chi(i - j) of GF(p)."""
     squares = {x * x % p for x in range(1, p)}
-    chi = np.array([0] + [1 if x in squares else -1 for x in range(1, p)])
-    index = (np.arange(p)[:, None] - np.arange(p)[None, :]) % p
-    return chi[index]
+    chi = [0] + [1 if x in squares else -1 for x in range(1, p)]
+    return np.array([[chi[(a - b) % p] for b in range(p)] for a in range(p)])
 
 
 def _paley_one(p: int) -> np.ndarray:

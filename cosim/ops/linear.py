@@ -19,7 +19,7 @@ from cosim.ir.numerics import Array, namespace
 from cosim.ir.op import Op, Types, product_bounds
 from cosim.ir.types import MAX_BITS, TensorType, i
 from cosim.ir.work import Work, pair
-from cosim.ops.group_scale import code_bounds, decode_scale, expand_groups
+from cosim.ops.group_scale import check_codes, code_bounds, decode_scale, expand_groups
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,18 @@ class Linear(Op):
     mantissa_bits: int = 0
 
     name: ClassVar[str] = "linear"
+    constants: ClassVar[tuple[int, ...]] = (1, 2)
 
     def infer(self, inputs: Types) -> TensorType:
         """Bound the sum by K times the largest product."""
         q, w, m = inputs[:3]
-        groups = -(-q.shape[-1] // self.weight_group) if self.weight_group > 0 else 0
-        if len(q.shape) != 1 or w.shape[1:] != q.shape or m.shape != (w.shape[0], groups):
-            raise self.refuse(f"expected q [K], W [R,K] and m [R,{groups}], got {q}, {w} and {m}")
+        if len(q.shape) != 1 or len(w.shape) != 2 or w.shape[1:] != q.shape:
+            raise self.refuse(f"expected q [K] and W [R,K], got {q} and {w}")
+        if self.weight_group < 1:
+            raise self.refuse(f"weight_group is {self.weight_group}, must be at least 1")
+        groups = -(-q.shape[0] // self.weight_group)
+        if m.shape != (w.shape[0], groups):
+            raise self.refuse(f"expected m {[w.shape[0], groups]} for {w}, got {m}")
         if (self.act_group > 0) != (len(inputs) == 4):
             raise self.refuse(f"act_group={self.act_group} and {len(inputs)} inputs disagree")
         x = self._activation(inputs)
@@ -71,6 +76,7 @@ class Linear(Op):
             macs={pair(w.dtype.bits, q.dtype.bits): rows * k},
             muls=muls,
             shifts={out.dtype.bits: scalings},
+            adds={out.dtype.bits: scalings} if self.mantissa_bits else {},
             const_bits=w.size_bits + m.size_bits,
             in_bits=q.size_bits + (inputs[3].size_bits if self.act_group else 0),
             out_bits=out.size_bits,
@@ -81,11 +87,7 @@ class Linear(Op):
         if not self.act_group:
             return q
         codes = inputs[3]
-        want = (-(-q.shape[0] // self.act_group),)
-        if codes.shape != want:
-            raise self.refuse(
-                f"expected codes {list(want)} for groups of {self.act_group}, got {codes}"
-            )
+        check_codes(self, q, codes, self.act_group, self.mantissa_bits)
         lo, hi = code_bounds(codes, self.mantissa_bits)
         return _product(q, TensorType(i(MAX_BITS), (1,), lo, hi), q.shape)
 

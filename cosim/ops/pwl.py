@@ -30,12 +30,17 @@ class Pwl(Op):
 
     name: ClassVar[str] = "pwl"
     saturates: ClassVar[bool] = True
+    constants: ClassVar[tuple[int, ...]] = (1, 2)
 
     def infer(self, inputs: Types) -> TensorType:
         """Bound by the largest base and slope over the widest segment."""
         x, base, slope = inputs
         if len(base.shape) != 1 or base.shape != slope.shape:
             raise self.refuse(f"expected base [S] and slope [S], got {base} and {slope}")
+        if self.log2_width < 0 or self.guard < 0:
+            raise self.refuse(
+                f"log2_width {self.log2_width} and guard {self.guard} must not be negative"
+            )
         bound = self._bound(inputs)
         half = (1 << self.guard) >> 1
         return TensorType(
@@ -51,17 +56,18 @@ class Pwl(Op):
         return shift_round(base[i] + slope[i] * offset, self.guard)
 
     def peak(self, inputs: Types) -> int:
-        """Bound the sum before the last shift."""
-        return self._bound(inputs) + (1 << self.guard) + abs(self.start)
+        """Bound the distance from the table's start and the sum before the last shift."""
+        return max(inputs[0].peak + abs(self.start), self._bound(inputs) + (1 << self.guard))
 
     def work(self, inputs: Types, out: TensorType) -> Work:
-        """Look up base and slope; multiply, add, shift."""
+        """Look up base and slope; multiply, add, shift, compare with the ends."""
         x, base, slope = inputs
         return Work(
             lookups={base.dtype.bits + slope.dtype.bits: x.size},
             muls={pair(slope.dtype.bits, x.dtype.bits): x.size},
             adds={base.dtype.bits: 2 * x.size},
             shifts={base.dtype.bits: x.size},
+            compares={base.dtype.bits: x.size},
             const_bits=base.size_bits + slope.size_bits,
             in_bits=x.size_bits,
             out_bits=out.size_bits,

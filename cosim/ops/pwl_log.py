@@ -56,10 +56,15 @@ class PwlLog(Op):
 
     name: ClassVar[str] = "pwl_log"
     saturates: ClassVar[bool] = True
+    constants: ClassVar[tuple[int, ...]] = (1, 2)
 
     def infer(self, inputs: Types) -> TensorType:
         """Bound by the largest base and the rise over the widest segment."""
         x, base, slope = inputs
+        if self.mantissa_bits < 0 or self.guard < 0:
+            raise self.refuse(
+                f"mantissa_bits {self.mantissa_bits} and guard {self.guard} must not be negative"
+            )
         if x.lo < 0:
             raise self.refuse(f"the input must not be negative, got {x}")
         need = segment_count(x.hi, self.mantissa_bits)
@@ -88,14 +93,14 @@ class PwlLog(Op):
         return max(self._bound(inputs) + (1 << self.guard), inputs[0].hi)
 
     def work(self, inputs: Types, out: TensorType) -> Work:
-        """Find the leading one, look up, multiply, add, shift."""
+        """Find the leading one, look up, multiply, add, shift, compare with the ends."""
         x, base, slope = inputs
         return Work(
             lookups={base.dtype.bits + slope.dtype.bits: x.size},
             muls={pair(slope.dtype.bits, x.dtype.bits): x.size},
             adds={base.dtype.bits: x.size},
             shifts={x.dtype.bits: 2 * x.size},
-            compares={x.dtype.bits: x.size},
+            compares={x.dtype.bits: 2 * x.size},
             const_bits=base.size_bits + slope.size_bits,
             in_bits=x.size_bits,
             out_bits=out.size_bits,

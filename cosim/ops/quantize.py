@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from cosim.ir.numerics import Array, namespace, shift_round
+from cosim.ir.numerics import Array, namespace, round_bounds, shift_round
 from cosim.ir.op import Op, Types
 from cosim.ir.types import IntType, TensorType
 from cosim.ir.work import Work, pair
-from cosim.ops.group_scale import code_bounds, expand_groups
+from cosim.ops.group_scale import check_codes, expand_groups
 
 RECIPROCAL_BITS = 15
 
@@ -39,11 +39,10 @@ class Quantize(Op):
     def infer(self, inputs: Types) -> TensorType:
         """Bound the quotient by the smallest scale."""
         x, c = inputs
-        want = (*x.shape[:-1], -(-x.shape[-1] // self.group))
-        if c.shape != want:
-            raise self.refuse(f"expected codes {list(want)} for {x}, got {c}")
-        least, _ = code_bounds(c, self.mantissa_bits)
-        lo, hi = -(-x.lo // least) - 1, x.hi // least + 1
+        check_codes(self, x, c, self.group, self.mantissa_bits)
+        r = reciprocals(self.mantissa_bits)[c.lo & ((1 << self.mantissa_bits) - 1)]
+        s = (c.lo >> self.mantissa_bits) + RECIPROCAL_BITS + self.mantissa_bits
+        lo, hi = round_bounds(x.lo * r, x.hi * r, s)
         return TensorType(self.dtype, x.shape, min(lo, 0), max(hi, 0))
 
     def meaning(self, *inputs: Array) -> Array:
@@ -62,16 +61,17 @@ class Quantize(Op):
         """Bound the product with the reciprocal and the rounding half."""
         x, c = inputs
         s = (c.hi >> self.mantissa_bits) + RECIPROCAL_BITS + self.mantissa_bits
-        return (x.peak << RECIPROCAL_BITS) + (1 << (s - 1))
+        return (max(x.peak, 1) << RECIPROCAL_BITS) + (1 << (s - 1))
 
     def work(self, inputs: Types, out: TensorType) -> Work:
-        """Shift every element; multiply too where scales have a mantissa."""
+        """Shift, round and compare every element; multiply too where scales have a mantissa."""
         x, c = inputs
         wide = pair(x.dtype.bits, RECIPROCAL_BITS + 1)
         return Work(
             muls={wide: x.size} if self.mantissa_bits else {},
             shifts={x.dtype.bits: x.size},
             adds={x.dtype.bits: x.size},
+            compares={x.dtype.bits: x.size},
             in_bits=x.size_bits + c.size_bits,
             out_bits=out.size_bits,
         )
