@@ -25,6 +25,7 @@ RANKS = {
     "cosim.kernels": 2,
     "cosim.compare": 2,
     "cosim.machine": 2,
+    "cosim.machine_file": 2,
     "cosim.design": 2,
     "quant": 3,
     "hw_models": 3,
@@ -54,7 +55,7 @@ DISTRIBUTION = {
     "IPython": "ipykernel",
     "z3": "z3-solver",
 }
-# Text that we did not write: code of others that the shipped models were trained on.
+# Not our text: what the shipped models were trained on.
 NOT_OURS = ("quant/zoo/",)
 TEXT_SUFFIXES = {".py", ".md", ".toml", ".txt", ".yaml", ".yml", ".json", ".cff", ".html", ".ipynb"}
 
@@ -157,6 +158,16 @@ def outside_faults(root: Path, declared: set[str]) -> list[str]:
     if len(brevitas_files) > 1:
         faults.append(f"brevitas is used in {sorted(brevitas_files)}; keep it in one file")
     return faults
+
+
+def unused_requirements(root: Path, required: set[str]) -> list[str]:
+    """Name each distribution that is installed with us though no file imports it."""
+    tops = {
+        module.split(".")[0]
+        for path in python_files(root, *PACKAGES)
+        for _, module in imports(root, path)
+    }
+    return sorted(required - {DISTRIBUTION.get(top, top) for top in tops})
 
 
 def line_counts(root: Path, paths: list[str]) -> dict[str, int]:

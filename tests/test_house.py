@@ -74,6 +74,10 @@ def test_each_requirement_is_pinned(project):
     assert names_of(wanted) - names_of(pins) == set()
 
 
+def test_each_requirement_is_used(project):
+    assert rules.unused_requirements(ROOT, names_of(project["dependencies"])) == []
+
+
 def loaded_by(code: str) -> list[str]:
     """Run code in a new interpreter and return which heavy packages it has loaded."""
     script = f"{code}\nimport sys\nprint('loaded', [m for m in {HEAVY!r} if m in sys.modules])"
@@ -171,6 +175,11 @@ def test_a_package_of_others_in_the_wrong_place_is_named(tmp_path, place, text, 
 def test_a_second_brevitas_file_is_named(tmp_path):
     root = grow(tmp_path, quant__a="import brevitas", quant__b="import brevitas.nn")
     assert "keep it in one file" in rules.outside_faults(root, {"brevitas"})[-1]
+
+
+def test_a_requirement_that_nobody_imports_is_named(tmp_path):
+    root = grow(tmp_path, quant__a="import yaml\nfrom torch import nn")
+    assert rules.unused_requirements(root, {"pyyaml", "torch", "scipy"}) == ["scipy"]
 
 
 def test_a_long_file_is_named(tmp_path):
