@@ -25,7 +25,6 @@ RANKS = {
     "cosim.kernels": 2,
     "cosim.compare": 2,
     "cosim.machine": 2,
-    "cosim.machine_file": 2,
     "cosim.design": 2,
     "quant": 3,
     "hw_models": 3,
