@@ -1,0 +1,67 @@
+"""Measure the range of every named value of a float model on calibration tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cosim.ir.errors import InternalError
+from quant.family import FloatModel, sequence
+
+NOMINAL = 4.0
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """Map tap names to the largest magnitude per element of the last axis (state: per element)."""
+
+    absmax: Mapping[str, np.ndarray]
+
+    def of(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        """Return the magnitudes of a value, of its shape."""
+        if name not in self.absmax:
+            raise InternalError(f"value {name!r} was never seen in calibration")
+        return self.absmax[name].reshape(shape)
+
+
+class NominalRanges(Ranges):
+    """Answer every question with one nominal magnitude: for graphs without weights."""
+
+    def __init__(self) -> None:
+        """Know nothing."""
+        super().__init__({})
+
+    def of(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        """Return the nominal magnitude."""
+        return np.full(shape, NOMINAL)
+
+
+def measure_ranges(model: FloatModel, tokens: Tensor) -> Ranges:
+    """Run the model over tokens [B, T] and keep the largest magnitudes."""
+    seen: dict[str, Tensor] = {}
+
+    def tap(name: str, value: Tensor) -> None:
+        axes = (0,) if name.endswith(".state") else tuple(range(value.dim() - 1))
+        top = value.abs().amax(dim=axes)
+        seen[name] = torch.maximum(seen[name], top) if name in seen else top
+
+    with torch.no_grad():
+        sequence(model, tokens, tap)
+    return Ranges({n: t.double().numpy() for n, t in seen.items()})
+
+
+def collect_inputs(model: FloatModel, tokens: Tensor, names: set[str]) -> dict[str, Tensor]:
+    """Return the rows [n, K] that the named taps saw."""
+    rows: dict[str, Tensor] = {}
+
+    def tap(name: str, value: Tensor) -> None:
+        if name in names:
+            rows[name] = value.reshape(-1, value.shape[-1]).clone()
+
+    with torch.no_grad():
+        sequence(model, tokens, tap)
+    return rows

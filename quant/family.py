@@ -1,0 +1,39 @@
+"""Dispatch what differs between model families by one plain dict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import ModuleType
+from typing import TypeAlias
+
+from torch import Tensor
+
+from quant.models import bimamba, mamba, mamba2
+from quant.models.bimamba import BiMamba
+from quant.models.common import Tap
+from quant.models.mamba import Mamba
+from quant.models.mamba2 import Mamba2
+
+FloatModel: TypeAlias = Mamba | Mamba2 | BiMamba
+
+MODULES: dict[type, ModuleType] = {Mamba: mamba, Mamba2: mamba2, BiMamba: bimamba}
+
+
+def sequence(model: FloatModel, tokens: Tensor, tap: Tap | None = None) -> Tensor:
+    """Return the logits [B, T, V] of tokens [B, T]."""
+    logits: Tensor = MODULES[type(model)].sequence(model, tokens, tap)
+    return logits
+
+
+def linears(model: FloatModel) -> list[tuple[str, str]]:
+    """List the weight matrices, each with the tap of its input."""
+    names: list[tuple[str, str]] = MODULES[type(model)].linears(model)
+    return names
+
+
+def with_weights(
+    model: FloatModel, weights: Mapping[str, Tensor], **fields: bool
+) -> FloatModel:
+    """Return the model with some of its weights replaced (by name) and fields changed."""
+    return replace(model, weights={**model.weights, **weights}, **fields)  # type: ignore[arg-type]

@@ -1,0 +1,48 @@
+"""Name the integer formats that a recipe chooses, apart from the weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from cosim.ir.errors import UserError
+
+StateFormat = Literal["int8 group", "int16", "int24"]
+
+
+@dataclass(frozen=True)
+class ActFormat:
+    """Say how the inputs of linear layers are quantised.
+
+    `dynamic`: a scale per token and group of `group` channels (0: the whole token), a power of
+    two, or with `mantissa_bits` of mantissa; else one static scale from calibration. `clip` in
+    sixteenths shrinks the range below the group's maximum (dynamic only).
+    """
+
+    bits: int
+    dynamic: bool = True
+    group: int = 0
+    mantissa_bits: int = 0
+    clip: int = 16
+
+    def __post_init__(self) -> None:
+        """Refuse widths that no unit multiplies."""
+        if not 2 <= self.bits <= 16:
+            raise UserError(f"activations of {self.bits} bits: choose 2 to 16")
+
+
+@dataclass(frozen=True)
+class SsmFormat:
+    """Say how the recurrent part is quantised; every re-quantisation there is a shift.
+
+    Bits of the convolution's input and taps, of x, B and C, of the gate, of the fraction of the
+    decay's complement; the state's format; bits of the embedding.
+    """
+
+    conv_bits: int = 8
+    tap_bits: int = 8
+    operand_bits: int = 8
+    state: StateFormat = "int16"
+    decay_bits: int = 20
+    embed_bits: int = 8
+    headroom: float = 2.0

@@ -1,0 +1,1 @@
+"""Lower float models to integer graphs: one file per family, shared pieces beside them."""

@@ -1,0 +1,62 @@
+"""Lower what stands at both ends of every model: embedding, residual, final norm, head, arg-max."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cosim.ir.types import TensorType, i, smallest_type
+from cosim.ops import Argmax, Embed
+from quant.lower.emit import Emitter, Fx, frac_for
+from quant.lower.linear import lower_linear, section
+from quant.lower.parts import norm
+from quant.lower.source import Source
+
+RESIDUAL = i(32)
+
+
+def residual_frac(src: Source[Any]) -> int:
+    """Return the fraction bits of the residual: room for the largest one of any layer."""
+    layers = src.config.num_hidden_layers
+    size = (src.config.hidden_size,)
+    tops = [src.ranges.of(f"layers.{k}.residual", size).max() for k in range(layers)]
+    tops += [src.ranges.of(f"layers.{k}.out", size).max() for k in range(layers)]
+    return int(frac_for(np.asarray(max(tops)), RESIDUAL, 4 * src.ssm.headroom))
+
+
+def embed(em: Emitter, src: Source[Any], vocabulary: int, size: int) -> Fx:
+    """Declare the token input and look its row up; return the residual."""
+    last = vocabulary - 1
+    token = em.builder.input("token", TensorType(smallest_type(0, last), (), 0, last))
+    table = src.array("backbone.embeddings.weight")
+    dtype = i(src.ssm.embed_bits)
+    frac = 6 if table is None else int(frac_for(np.abs(table).max(), dtype, 1.0))
+    rows = em.fixed(src.weight_name("backbone.embeddings.weight"), table, (vocabulary, size),
+                    dtype, frac)
+    row = em.node("embed.row", Embed(), [token, rows.name], frac)
+    return em.requant("embed", row, RESIDUAL, residual_frac(src))
+
+
+def residual_add(em: Emitter, src: Source[Any], layer: int, r: Fx, out: Fx) -> Fx:
+    """Add a block's output to the residual."""
+    return em.add(f"layers.{layer}.residual_out", r, out, RESIDUAL)
+
+
+def head(em: Emitter, src: Source[Any], r: Fx, classes: int, epsilon: float) -> Fx:
+    """Normalise, project to the classes (i32 logits) and choose the greedy one."""
+    size = src.config.hidden_size
+    last = src.config.num_hidden_layers - 1
+    tops = src.ranges.of(f"layers.{last}.residual", (size,)).max() + src.ranges.of(
+        f"layers.{last}.out", (size,)
+    ).max()
+    u = norm(em, "final_norm", r, np.asarray(tops), epsilon, src.ssm.headroom)
+    acc = lower_linear(em, "lm_head", u, src.matrices["lm_head.weight"],
+                       src.weight_name("lm_head.weight"), src.act("lm_head"),
+                       src.ranges.of("final_norm", (size,)))
+    frac = int(frac_for(src.ranges.of("logits", (classes,)).max(), i(32), 8.0))
+    logits = section(em, "logits", acc, 0, classes, i(32), min(frac, 20),
+                     src.array("lm_head.bias"))
+    em.builder.output("logits", logits.name)
+    em.builder.output("next", em.node("next", Argmax(), [logits.name], 0).name)
+    return logits

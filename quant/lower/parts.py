@@ -1,0 +1,107 @@
+"""Lower the pieces that Mamba families share: norm, convolution with SiLU, step size and decay."""
+
+from __future__ import annotations
+
+from math import isqrt
+
+import numpy as np
+
+from cosim.ir.types import TensorType, i, u
+from cosim.ops import Clip, Fir, Push, RmsNorm
+from quant.formats import SsmFormat
+from quant.lower.emit import Emitter, Fx, frac_for
+from quant.tables import log_table, one_minus_exp, silu, softplus, uniform_table
+
+# A table of 16 segments per unit: SiLU within 3e-4, softplus within 2e-4 (measured per table).
+SEGMENTS_LOG2 = 4
+SILU_REACH = 12.0
+SOFTPLUS_REACH = 16.0
+DECAY_MANTISSA_BITS = 5
+# v = dt |A| saturates at 16, where the decay e^-16 is below every LSB here.
+V_BITS, V_FRAC = 24, 20
+STEP = u(20)
+NORM_INPUT = i(24)
+ZERO_LINE = (0.0, 0.0)
+UNIT_LINE = (1.0, 0.0)
+
+
+def norm(em: Emitter, name: str, x: Fx, absmax: np.ndarray, epsilon: float, headroom: float) -> Fx:
+    """Normalise x [D] by its root mean square to i16; weights are folded elsewhere."""
+    size = em.type(x).shape[-1]
+    narrow = x
+    if em.type(x).dtype.bits > NORM_INPUT.bits:
+        frac = frac_for(absmax.max(), NORM_INPUT, 2 * headroom)
+        narrow = em.requant(f"{name}.in", x, NORM_INPUT, frac)
+    eps = max(1, round(epsilon * size * 4.0**narrow.uniform))
+    # The largest output is sqrt(D), of a one-hot input; one LSB more for the root's own error.
+    out_frac = (i(16).hi // (isqrt(size) + 2)).bit_length() - 1
+    return em.node(name, RmsNorm(out_frac, eps, i(16)), [narrow.name], out_frac)
+
+
+def silu_of(em: Emitter, name: str, x: Fx, absmax: np.ndarray, headroom: float) -> Fx:
+    """Apply SiLU to an i16 value of one binary point, giving i16."""
+    frac = int(frac_for(absmax.max(), i(16), headroom))
+    table = uniform_table(
+        silu, x.uniform, frac, i(16), SILU_REACH, SEGMENTS_LOG2, (ZERO_LINE, UNIT_LINE)
+    )
+    return em.table(name, x, table, frac)
+
+
+def convolution(
+    em: Emitter, prefix: str, x: Fx, taps: np.ndarray | None, bias: np.ndarray | None,
+    width: int, absmax: np.ndarray, fmt: SsmFormat,
+) -> Fx:
+    """Filter x [C] over its last `width` values; taps [width, C], bias [C] or None; out i16."""
+    channels = em.type(x).shape[0]
+    tap_type = i(fmt.tap_bits)
+    tap_frac = np.zeros(channels, dtype=np.int64)
+    if taps is not None:
+        tap_frac = frac_for(np.abs(taps).max(axis=0), tap_type, 1.0)
+    window = em.builder.state(
+        f"{prefix}.window", TensorType.full(em.type(x).dtype, (width, channels))
+    )
+    pushed = em.node(f"{prefix}.push", Push(), [window, x.name], x.frac)
+    em.builder.update(window, pushed.name)
+    w = em.fixed(f"{prefix}.taps", taps, (width, channels), tap_type, tap_frac)
+    frac = np.broadcast_to(x.frac + tap_frac, (channels,))
+    real_bias = np.zeros(channels) if bias is None and em.has_weights else bias
+    b = em.fixed(f"{prefix}.bias", real_bias, (channels,), i(32), frac)
+    total = em.node(f"{prefix}.fir", Fir(), [pushed.name, w.name, b.name], frac)
+    return em.requant(
+        f"{prefix}.out", total, i(16), frac_for(absmax.max(), i(16), fmt.headroom)
+    )
+
+
+def step_size(
+    em: Emitter, name: str, raw: Fx, absmax: np.ndarray, floor: float,
+    limits: tuple[float, float],
+) -> Fx:
+    """Apply softplus, an added floor and limits to the i16 value dt + bias; out u20 [H]."""
+    frac = int(min(frac_for(absmax.max(), STEP, 2.0), STEP.bits))
+
+    def function(x: np.ndarray) -> np.ndarray:
+        return softplus(x) + floor
+
+    table = uniform_table(
+        function, raw.uniform, frac, STEP, SOFTPLUS_REACH, SEGMENTS_LOG2,
+        ((0.0, floor), (1.0, floor)),
+    )
+    low, high = (int(np.floor(min(v, 1e6) * 2.0**frac + 0.5)) for v in limits)
+    if low <= 0 and high >= STEP.hi:
+        return em.table(name, raw, table, frac)
+    open_step = em.table(f"{name}.open", raw, table, frac)
+    return em.node(name, Clip(max(low, 0), min(high, STEP.hi)), [open_step.name], frac)
+
+
+def decay_complement(em: Emitter, name: str, dt: Fx, rate: np.ndarray | None,
+                     shape: tuple[int, ...], fmt: SsmFormat) -> Fx:
+    """Return k = 1 - exp(-dt |A|), `decay_bits` fraction bits; dt and the rate |A| broadcast."""
+    rate_type = u(16)
+    rate_frac = 11 if rate is None else int(frac_for(rate.max(), rate_type, 1.0))
+    a = em.fixed(f"{name}.rate", rate, shape, rate_type, rate_frac)
+    v = em.mul(f"{name}.v", dt, a, u(V_BITS), V_FRAC)
+    table = log_table(
+        one_minus_exp, V_FRAC, fmt.decay_bits, u(fmt.decay_bits), u(V_BITS).hi,
+        DECAY_MANTISSA_BITS,
+    )
+    return em.table(name, v, table, fmt.decay_bits)

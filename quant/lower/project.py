@@ -1,0 +1,83 @@
+"""Lower what follows the scan of a Mamba block: gate, optional norm and rotation, out_proj."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cosim.ir.types import i
+from cosim.ops import Hadamard
+from quant.lower.emit import Emitter, Fx, frac_for
+from quant.lower.ends import residual_frac
+from quant.lower.linear import lower_linear, section
+from quant.lower.parts import norm, silu_of
+from quant.lower.source import Source
+
+
+@dataclass(frozen=True)
+class GatedNorm:
+    """Describe the norm beside the gate: its epsilon, its groups of channels, its place."""
+
+    epsilon: float
+    groups: int = 1
+    before_gate: bool = False
+
+
+def gate_and_project(
+    em: Emitter, src: Source[Any], layer: int, y: Fx, z: Fx, gated_norm: GatedNorm | None
+) -> Fx:
+    """Emit out_proj(H norm(y SiLU(z))) as i32 in the residual's binary point.
+
+    y is i24 and z i16, both of one binary point; `gated_norm` None leaves the norm out.
+    """
+    c, p = src.config, f"layers.{layer}"
+    inner, headroom = c.intermediate_size, src.ssm.headroom
+    matrix = f"backbone.layers.{layer}.mixer.out_proj.weight"
+    gate = silu_of(em, f"{p}.gate", z, src.ranges.of(f"{p}.gate", (inner,)), headroom)
+    top = src.ranges.of(f"{p}.gated", (inner,)).max()
+    if gated_norm is not None and gated_norm.before_gate:
+        y = _grouped_norm(em, src, f"{p}.gated_norm", y, gated_norm)
+    out_in = em.mul(f"{p}.gated", y, gate, i(24), frac_for(top, i(24), 2 * headroom))
+    if gated_norm is not None and not gated_norm.before_gate:
+        out_in = _grouped_norm(em, src, f"{p}.gated_norm", out_in, gated_norm)
+    order = inner if src.out_hadamard else 0
+    if order:
+        out_in = em.node(f"{p}.out_in", Hadamard(order), [out_in.name], out_in.frac)
+    acc = lower_linear(
+        em, f"{p}.out_proj", out_in, src.matrices[matrix], src.weight_name(matrix, order),
+        src.act("out_proj"),
+        src.ranges.of(f"{p}.out_in", (inner,)) * (np.sqrt(order) if order else 1.0),
+    )
+    bias = src.array(matrix.replace(".weight", ".bias"))
+    return section(em, f"{p}.out", acc, 0, c.hidden_size, i(32), residual_frac(src), bias)
+
+
+def _grouped_norm(em: Emitter, src: Source[Any], name: str, x: Fx, form: GatedNorm) -> Fx:
+    """Normalise each of `groups` parts of an i24 value; its own range needs no calibration."""
+    inner = src.config.intermediate_size
+    parts = x
+    if form.groups > 1:
+        parts = em.reshape(f"{name}.parts", x, (form.groups, inner // form.groups))
+    out = norm(em, name, parts, np.zeros(1), form.epsilon, src.ssm.headroom)
+    return out if form.groups == 1 else em.reshape(f"{name}.whole", out, (inner,))
+
+
+def project_in(em: Emitter, src: Source[Any], layer: int, r: Fx, epsilon: float) -> tuple[Fx, Fx]:
+    """Emit norm and in_proj of a Mamba-1 block; return conv_in (per-channel points) and z."""
+    c, p = src.config, f"layers.{layer}"
+    inner, size = c.intermediate_size, c.hidden_size
+    matrix = f"backbone.layers.{layer}.mixer.in_proj.weight"
+    u = norm(em, f"{p}.norm", r, src.ranges.of(f"{p}.residual", (size,)), epsilon,
+             src.ssm.headroom)
+    acc = lower_linear(em, f"{p}.in_proj", u, src.matrices[matrix], src.weight_name(matrix),
+                       src.act("in_proj"), src.ranges.of(f"{p}.norm", (size,)))
+    bias = src.array(matrix.replace(".weight", ".bias"))
+    first, second = (None, None) if bias is None else (bias[:inner], bias[inner:])
+    bits = i(src.ssm.conv_bits)
+    conv_in = section(em, f"{p}.conv_in", acc, 0, inner, bits,
+                      frac_for(src.ranges.of(f"{p}.conv_in", (inner,)), bits, 1.0), first)
+    z = section(em, f"{p}.z", acc, inner, 2 * inner, i(16),
+                frac_for(src.ranges.of(f"{p}.z", (inner,)).max(), i(16), src.ssm.headroom), second)
+    return conv_in, z

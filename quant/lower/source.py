@@ -1,0 +1,56 @@
+"""Hold what a lowering reads: config, float tensors, quantised matrices, ranges, formats."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+from torch import Tensor
+
+from quant.calibrate import Ranges
+from quant.formats import ActFormat, SsmFormat
+from quant.weights import IntWeight
+
+C = TypeVar("C")
+
+
+@dataclass(frozen=True)
+class Source(Generic[C]):
+    """Hold one model ready to be lowered; `tensors` is None for a graph from a config alone."""
+
+    config: C
+    tensors: Mapping[str, Tensor] | None
+    matrices: Mapping[str, IntWeight]
+    ranges: Ranges
+    acts: Mapping[str, ActFormat]
+    ssm: SsmFormat
+    out_hadamard: bool
+    state_hadamard: bool
+    basis: str
+
+    @property
+    def has_weights(self) -> bool:
+        """Tell whether constants have data."""
+        return self.tensors is not None
+
+    def act(self, layer: str) -> ActFormat:
+        """Return the input format of a kind of linear layer, such as `in_proj`."""
+        return self.acts.get(layer, self.acts["default"])
+
+    def array(self, name: str) -> np.ndarray | None:
+        """Return a float tensor as float64, or None where there is none."""
+        if self.tensors is None or name not in self.tensors:
+            return None
+        return self.tensors[name].double().numpy()
+
+    def weight_name(self, matrix: str, rotated_by: int = 0) -> str:
+        """Name a weight constant after the rotations fused into it.
+
+        `~r` and a label: the residual's basis; `~h` and an order: an online Hadamard before it.
+        """
+        touches = any(k in matrix for k in ("embeddings", "in_proj", "out_proj", "lm_head"))
+        basis = f"~r{self.basis}" if self.basis and touches else ""
+        online = f"~h{rotated_by}" if rotated_by else ""
+        return matrix.removeprefix("backbone.") + basis + online

@@ -1,0 +1,1 @@
+"""Passes: small frozen values that turn a draft into the next draft."""

@@ -1,0 +1,72 @@
+"""Fold norm weights and biases into the matrices that read them; centre LayerNorm's residual."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from quant.family import with_weights
+from quant.models.bimamba import BiMamba
+from quant.models.mamba2 import Mamba2
+from quant.passes.draft import Draft, Pass
+
+HEAD, FINAL = "lm_head", "backbone.norm_f"
+
+
+def residual_readers(layers: int) -> list[tuple[str, str]]:
+    """List (norm, matrix) pairs: who reads the residual, through which norm."""
+    pairs = [
+        (f"backbone.layers.{k}.norm", f"backbone.layers.{k}.mixer.in_proj") for k in range(layers)
+    ]
+    return [*pairs, (FINAL, HEAD)]
+
+
+def residual_writers(layers: int) -> list[str]:
+    """List the matrices whose rows write the residual."""
+    return [f"backbone.layers.{k}.mixer.out_proj" for k in range(layers)]
+
+
+@dataclass(frozen=True)
+class FoldNorms(Pass):
+    """Leave every norm without weight: W diag(w) and bias + W b take their place.
+
+    A LayerNorm's mean is removed from everything that writes the residual instead, so that it
+    becomes a root-mean-square norm.
+    """
+
+    name: ClassVar[str] = "fold_norms"
+    keeps_function: ClassVar[bool] = True
+
+    def apply(self, draft: Draft, calibration: Tensor) -> Draft:
+        """Fold all norms of the model."""
+        model = draft.model
+        old, layers = model.weights, model.config.num_hidden_layers
+        new: dict[str, Tensor] = {}
+        pairs = residual_readers(layers)
+        if isinstance(model, Mamba2):
+            pairs += [
+                (f"backbone.layers.{k}.mixer.norm", f"backbone.layers.{k}.mixer.out_proj")
+                for k in range(layers)
+            ]
+        for norm, matrix in pairs:
+            gain, weight = old[f"{norm}.weight"], old[f"{matrix}.weight"]
+            new[f"{matrix}.weight"] = weight * gain
+            new[f"{norm}.weight"] = torch.ones_like(gain)
+            if f"{norm}.bias" in old:
+                shift = old[f"{norm}.bias"]
+                new[f"{matrix}.bias"] = old[f"{matrix}.bias"] + weight @ shift
+                new[f"{norm}.bias"] = torch.zeros_like(shift)
+        if isinstance(model, BiMamba):
+            embedding = old["backbone.embeddings.weight"]
+            new["backbone.embeddings.weight"] = embedding - embedding.mean(dim=1, keepdim=True)
+            for matrix in residual_writers(layers):
+                for leaf in ("weight", "bias"):
+                    value = new.get(f"{matrix}.{leaf}", old[f"{matrix}.{leaf}"])
+                    new[f"{matrix}.{leaf}"] = value - value.mean(dim=0, keepdim=True)
+            centred = with_weights(model, weights=new, centered=True)
+            return replace(draft, model=centred, folded=True)
+        return replace(draft, model=with_weights(model, weights=new), folded=True)
+

@@ -1,0 +1,57 @@
+"""Lower a draft to its integer graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from cosim.ir.errors import UserError
+from cosim.ir.model import Model
+from quant.calibrate import measure_ranges
+from quant.formats import ActFormat, SsmFormat
+from quant.lower import bimamba, mamba, mamba2
+from quant.lower.source import Source
+from quant.models.bimamba import BiMamba
+from quant.models.mamba import Mamba
+from quant.models.mamba2 import Mamba2
+from quant.passes.draft import Draft, Pass
+from quant.rotation_check import check_rotations
+
+LOWERINGS: dict[type, Callable[[str, Source[Any]], Model]] = {
+    Mamba: mamba.lower, Mamba2: mamba2.lower, BiMamba: bimamba.lower,
+}
+
+
+@dataclass(frozen=True)
+class LowerGraph(Pass):
+    """Calibrate every value's range, choose binary points and emit the integer graph."""
+
+    act: ActFormat
+    ssm: SsmFormat = SsmFormat()
+    kinds: tuple[tuple[str, ActFormat], ...] = field(default=())
+
+    name: ClassVar[str] = "lower"
+    keeps_function: ClassVar[bool] = False
+
+    def apply(self, draft: Draft, calibration: Tensor) -> Draft:
+        """Emit the graph; raise UserError unless norms are folded and matrices quantised."""
+        if not draft.folded or not draft.matrices:
+            raise UserError("lower: fold_norms and quantise_weights come first")
+        model = draft.model
+        source = Source(
+            config=model.config,
+            tensors=model.weights,
+            matrices=draft.matrices,
+            ranges=measure_ranges(model, calibration),
+            acts={"default": self.act, **dict(self.kinds)},
+            ssm=self.ssm,
+            out_hadamard=model.out_hadamard,
+            state_hadamard=isinstance(model, Mamba2) and model.state_hadamard,
+            basis=draft.basis,
+        )
+        integer = LOWERINGS[type(model)](draft.name, source)
+        check_rotations(integer)
+        return replace(draft, integer=integer)

@@ -1,0 +1,69 @@
+"""Quantise every weight matrix: choose integer scales, then round to nearest or by GPTQ/Qronos."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from quant.brevitas_bridge import round_weights
+from quant.calibrate import collect_inputs
+from quant.family import linears, with_weights
+from quant.passes.draft import Draft, Pass
+from quant.weights import IntWeight, WeightFormat, quantise_matrix
+
+Rounding = Literal["nearest", "gptq", "qronos"]
+MOST_ROWS = 4096
+
+
+def kind_of(matrix: str) -> str:
+    """Return the kind of layer of a weight's name, such as `in_proj`."""
+    return matrix.removesuffix(".weight").rsplit(".", 1)[-1]
+
+
+@dataclass(frozen=True)
+class QuantiseWeights(Pass):
+    """Quantise matrices by `default`, or by the format given for their kind of layer."""
+
+    default: WeightFormat
+    rounding: Rounding = "nearest"
+    kinds: tuple[tuple[str, WeightFormat], ...] = field(default=())
+
+    name: ClassVar[str] = "quantise_weights"
+    keeps_function: ClassVar[bool] = False
+
+    def apply(self, draft: Draft, calibration: Tensor) -> Draft:
+        """Quantise layer by layer; later layers see the inputs that earlier ones now give."""
+        model, matrices = draft.model, dict(draft.matrices)
+        formats = dict(self.kinds)
+        for matrix, tap in linears(model):
+            fmt = formats.get(kind_of(matrix), self.default)
+            gain = online_gain(draft, matrix)
+            weight = model.weights[matrix] * gain
+            done = quantise_matrix(weight, fmt)
+            if self.rounding != "nearest":
+                inputs = collect_inputs(draft.model, calibration, {tap})[tap][:MOST_ROWS]
+                now = collect_inputs(model, calibration, {tap})[tap][:MOST_ROWS]
+                codes = round_weights(weight, done.scales(), fmt.bits, inputs / gain,
+                                      self.rounding, now / gain)
+                done = replace(done, codes=codes.numpy())
+            matrices[matrix] = done
+            model = with_weights(model, {matrix: done.real() / gain})
+        return replace(draft, model=model, matrices=matrices)
+
+
+def online_gain(draft: Draft, matrix: str) -> float:
+    """Return what the matrix takes over from an unnormalised online rotation: 1 / sqrt(n)."""
+    if draft.model.out_hadamard and kind_of(matrix) == "out_proj":
+        return float(draft.model.config.intermediate_size) ** -0.5
+    return 1.0
+
+
+def bare_matrices(shapes: dict[str, tuple[int, ...]], names: list[str], default: WeightFormat,
+                  kinds: dict[str, WeightFormat]) -> dict[str, IntWeight]:
+    """Return the formats of matrices without data, for graphs from a config alone."""
+    return {
+        n: IntWeight(kinds.get(kind_of(n), default), (shapes[n][0], shapes[n][1])) for n in names
+    }
+

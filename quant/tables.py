@@ -1,0 +1,116 @@
+"""Build piecewise-linear tables from real functions, and measure their largest error.
+
+Glossary: the input is `x_int / 2^in_frac`, the output `y_int / 2^out_frac`; `guard` extra fraction
+bits are kept in the table and rounded away once. Chords are moved by half their sag, so that the
+error is centred. The error is measured in float64 over every segment, output rounding included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from cosim.ir.types import IntType
+from cosim.ops.pwl import Pwl
+from cosim.ops.pwl_log import PwlLog, segment_count, segment_start
+
+Function = Callable[[np.ndarray], np.ndarray]
+GUARD_BITS = 8
+
+
+@dataclass(frozen=True)
+class Table:
+    """Hold an operator with its table and the largest real error over the table's range."""
+
+    op: Pwl | PwlLog
+    base: np.ndarray
+    slope: np.ndarray
+    max_error: float
+
+
+def silu(x: np.ndarray) -> np.ndarray:
+    """Return x / (1 + e^-x)."""
+    return x / (1.0 + np.exp(-x))
+
+
+def softplus(x: np.ndarray) -> np.ndarray:
+    """Return ln(1 + e^x)."""
+    return np.logaddexp(0.0, x)
+
+
+def one_minus_exp(v: np.ndarray) -> np.ndarray:
+    """Return 1 - e^-v without cancellation."""
+    return -np.expm1(-v)
+
+
+def uniform_table(
+    f: Function, in_frac: int, out_frac: int, dtype: IntType, reach: float, log2_per_unit: int,
+    ends: tuple[tuple[float, float], tuple[float, float]],
+) -> Table:
+    """Tabulate f on [-reach, reach) with 2^log2_per_unit segments per unit.
+
+    `ends` gives (slope, offset) of the straight lines below and above: y = slope * x + offset.
+    """
+    log2_width = max(in_frac - log2_per_unit, 0)
+    width = 1 << log2_width
+    first = -(int(reach * 2.0**in_frac) >> log2_width) << log2_width
+    # Slopes of tiny inputs need more fraction bits than values do.
+    guard = GUARD_BITS + max(in_frac - out_frac, 0)
+    scale = 2.0 ** (out_frac + guard)
+    starts = np.arange(first, -first, width, dtype=np.int64)
+    left, right = f(starts / 2.0**in_frac), f((starts + width) / 2.0**in_frac)
+    middle = f((starts + width / 2) / 2.0**in_frac)
+    base = left - ((left + right) / 2 - middle) / 2
+    slope = (right - left) / width
+    (low_slope, low_offset), (high_slope, high_offset) = ends
+    outer = np.array([starts[0] - width, starts[-1] + width])
+    base = np.concatenate([
+        [low_slope * outer[0] / 2.0**in_frac + low_offset], base,
+        [high_slope * outer[1] / 2.0**in_frac + high_offset],
+    ])
+    slope = np.concatenate([[low_slope / 2.0**in_frac], slope, [high_slope / 2.0**in_frac]])
+    table = Table(
+        Pwl(int(outer[0]), log2_width, guard, dtype),
+        np.rint(base * scale).astype(np.int64),
+        np.rint(slope * scale).astype(np.int64),
+        0.0,
+    )
+    samples = np.unique(np.linspace(first, -first - 1, 1 << 16).astype(np.int64))
+    return _measured(table, f, samples, in_frac, out_frac)
+
+
+def log_table(
+    f: Function, in_frac: int, out_frac: int, dtype: IntType, hi: int, mantissa_bits: int
+) -> Table:
+    """Tabulate f on 0..hi (LSBs) with 2^mantissa_bits segments per octave."""
+    guard = GUARD_BITS
+    scale = 2.0 ** (out_frac + guard)
+    spans = [segment_start(k, mantissa_bits) for k in range(segment_count(hi, mantissa_bits))]
+    starts = np.array([s for s, _ in spans], dtype=np.int64)
+    widths = np.array([1 << w for _, w in spans], dtype=np.int64)
+    left, right = f(starts / 2.0**in_frac), f((starts + widths) / 2.0**in_frac)
+    middle = f((starts + widths / 2) / 2.0**in_frac)
+    sag = np.where(widths > 1, ((left + right) / 2 - middle) / 2, 0.0)
+    table = Table(
+        PwlLog(mantissa_bits, guard, dtype),
+        np.rint((left - sag) * scale).astype(np.int64),
+        np.rint((right - left) / widths * scale).astype(np.int64),
+        0.0,
+    )
+    samples = np.unique(np.concatenate([
+        np.geomspace(1, hi, 1 << 15).astype(np.int64), np.linspace(0, hi, 1 << 15).astype(np.int64)
+    ]))
+    return _measured(table, f, samples, in_frac, out_frac)
+
+
+def _measured(
+    table: Table, f: Function, samples: np.ndarray, in_frac: int, out_frac: int
+) -> Table:
+    got = table.op.meaning(samples, table.base, table.slope)
+    got = np.clip(got, table.op.dtype.lo, table.op.dtype.hi)
+    real = f(samples / 2.0**in_frac)
+    inside = (real * 2.0**out_frac <= table.op.dtype.hi) & (real * 2.0**out_frac >= table.op.dtype.lo)
+    error = np.abs(got / 2.0**out_frac - real)[inside]
+    return Table(table.op, table.base, table.slope, float(error.max(initial=0.0)))
