@@ -56,18 +56,67 @@ def step(
 
 
 def initial_states(model: Model, batch: tuple[int, ...] = ()) -> States:
-    """Return the zero states of a model, keyed `segment/state`, with leading batch axes."""
-    return {
-        f"{seg.name}/{name}": np.zeros((*batch, *state.type.shape), dtype=np.int64)
+    """Return the first states of a model, keyed `segment/state`, with leading batch axes."""
+    first: States = {}
+    for seg in model.segments:
+        for name, state in seg.graph.states.items():
+            data = np.int64(0) if state.init is None else seg.graph.tensors[state.init]
+            shape = (*batch, *state.type.shape)
+            first[f"{seg.name}/{name}"] = np.broadcast_to(data, shape).astype(np.int64)
+    return first
+
+
+def check_states(
+    model: Model, states: Mapping[str, np.ndarray] | None, batch: tuple[int, ...]
+) -> States:
+    """Return the states to start from; raise UserError where the given ones do not fit."""
+    if states is None:
+        return initial_states(model, batch)
+    if not model.is_causal:
+        raise UserError(
+            f"model {model.name} is not causal: it has no state to continue from; give it whole "
+            "windows"
+        )
+    first: States = {}
+    for seg in model.segments:
+        for name, state in seg.graph.states.items():
+            key, want = f"{seg.name}/{name}", (*batch, *state.type.shape)
+            if key not in states:
+                raise UserError(f"model {model.name}: state {key!r} is missing")
+            data = np.asarray(states[key])
+            fits = data.shape == want and data.dtype.kind in "iu"
+            if not fits or int(data.min()) < state.type.lo or int(data.max()) > state.type.hi:
+                raise UserError(
+                    f"model {model.name}: state {key!r} must be integers {list(want)} in "
+                    f"{state.type.lo}..{state.type.hi}, got {data.dtype} {list(data.shape)}; give "
+                    "the states of an earlier window of the same batch"
+                )
+            first[key] = data.astype(np.int64)
+    return first
+
+
+def check_keep(model: Model, keep: Collection[str] | None) -> None:
+    """Raise InternalError where `keep` names anything but `segment/value`s that change."""
+    known = {
+        f"{seg.name}/{n}"
         for seg in model.segments
-        for name, state in seg.graph.states.items()
+        for n in seg.graph.types
+        if n not in seg.graph.consts
     }
+    unknown = sorted(set(keep or ()) - known)
+    if unknown:
+        raise InternalError(f"model {model.name} has no value {unknown[0]!r} to keep")
 
 
 def check_inputs(model: Model, inputs: Mapping[str, np.ndarray]) -> tuple[int, ...]:
     """Return the axes before time of checked inputs; raise UserError where they do not fit."""
     if not model.has_weights:
         raise UserError(f"model {model.name} has no weights: it can be simulated but not run")
+    unknown = sorted(set(inputs) - set(model.inputs))
+    if unknown:
+        raise UserError(
+            f"model {model.name} has no input {unknown[0]!r}; its inputs are {sorted(model.inputs)}"
+        )
     leads = set()
     for name, type_ in model.inputs.items():
         if name not in inputs:
@@ -88,8 +137,10 @@ def check_inputs(model: Model, inputs: Mapping[str, np.ndarray]) -> tuple[int, .
     if len(leads) != 1:
         raise UserError(f"model {model.name}: inputs have different lengths {sorted(leads)}")
     lead: tuple[int, ...] = leads.pop()
-    if lead[-1] == 0:
-        raise UserError(f"model {model.name}: the window is empty; give at least one token")
+    if 0 in lead:
+        raise UserError(
+            f"model {model.name}: the window {list(lead)} is empty; give at least one token"
+        )
     return lead
 
 
@@ -101,13 +152,13 @@ def run(
 ) -> Run:
     """Run a window; inputs [..., T, *shape]; `keep` names `segment/value`s, None keeps all.
 
-    `states` continues an earlier window of a causal model. Raise UserError on bad inputs.
+    `states` continues an earlier window of a causal model. Raise UserError on bad inputs and
+    states.
     """
     lead = check_inputs(model, inputs)
     batch, time = lead[:-1], lead[-1]
-    if states is not None and not model.is_causal:
-        raise InternalError(f"model {model.name} is not causal; it has no state to continue from")
-    current = dict(states) if states is not None else initial_states(model, batch)
+    check_keep(model, keep)
+    current = check_states(model, states, batch)
     axis = len(batch)
     sequences = {n: np.asarray(inputs[n]).astype(np.int64) for n in model.inputs}
     clipped: Counter[str] = Counter()

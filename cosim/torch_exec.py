@@ -22,7 +22,7 @@ from cosim.kernels.recurrence import run_decay_scan, run_loop, run_push
 from cosim.ops.decay_update import DecayUpdate
 from cosim.ops.linear import Linear
 from cosim.ops.push import Push
-from cosim.reference import Run, check_inputs, initial_states
+from cosim.reference import Run, check_inputs, check_keep, check_states
 
 INT32_LIMIT = 1 << 31
 Values = dict[str, torch.Tensor]
@@ -69,14 +69,22 @@ class GraphRunner:
             raw = node.op.meaning(*(values[n].to(dtype) for n in node.inputs))
         if node.op.saturates:
             t = self.graph.types[node.name].dtype
-            kept = raw.clamp(t.lo, t.hi)
+            # The declared type may be wider than the carrier: its ends are then out of reach.
+            ends = torch.iinfo(raw.dtype)
+            kept = raw.clamp(max(t.lo, ends.min), min(t.hi, ends.max))
             if count:
                 clipped[node.name] += int(torch.count_nonzero(kept != raw))
             raw = kept
         return raw.to(carrier(self.graph.types[node.name].peak))
 
     def run(
-        self, sequences: Values, states: Values, keep: set[str], clipped: Counter[str], count: bool
+        self,
+        sequences: Values,
+        states: Values,
+        time: int,
+        keep: set[str],
+        clipped: Counter[str],
+        count: bool,
     ) -> tuple[Values, Values]:
         """Run sequences [B, T, ...] and return (kept values, next states)."""
         values: Values = {**self.consts, **sequences}
@@ -84,7 +92,7 @@ class GraphRunner:
         wanted = keep | set(self.graph.outputs.values())
         for position, step in enumerate(self.steps):
             if isinstance(step, Recurrence):
-                self._recur(step, values, states, ends, wanted, clipped, count)
+                self._recur(step, values, states, ends, time, wanted, clipped, count)
             else:
                 values[step.node.name] = self.evaluate(step.node, values, clipped, count)
             for name in step.reads:
@@ -98,33 +106,34 @@ class GraphRunner:
         values: Values,
         states: Values,
         ends: Values,
+        time: int,
         wanted: set[str],
         clipped: Counter[str],
         count: bool,
     ) -> None:
         only = step.nodes[0].op if len(step.nodes) == 1 and len(step.states) == 1 else None
         if isinstance(only, Push):
-            run_push(step, values, states, ends, wanted)
+            run_push(self.graph, step, values, states, ends, wanted)
             return
         if isinstance(only, DecayUpdate) and self.use_numba:
-            done = run_decay_scan(self.graph, step, values, states, ends, wanted, clipped)
+            done = run_decay_scan(self.graph, step, values, states, ends, time, wanted, clipped)
             if done:
                 return
 
         def evaluate(node: Node, local: Values) -> torch.Tensor:
             return self.evaluate(node, local, clipped, count)
 
-        run_loop(self.graph, step, values, states, ends, wanted, evaluate)
+        run_loop(self.graph, step, values, states, ends, time, wanted, evaluate)
 
 
 class TorchExecutor:
     """Run a model many times; prepare once."""
 
     def __init__(self, model: Model, device: str = "cpu", use_numba: bool | None = None) -> None:
-        """Prepare every segment; `use_numba` defaults to whether the device is the CPU."""
+        """Prepare every segment; the compiled scan runs on the CPU, where `use_numba` allows."""
         self.model = model
         self.device = torch.device(device)
-        numba = self.device.type == "cpu" if use_numba is None else use_numba
+        numba = self.device.type == "cpu" and use_numba is not False
         self.runners = {s.name: GraphRunner(s.graph, self.device, numba) for s in model.segments}
 
     def run(
@@ -142,7 +151,8 @@ class TorchExecutor:
         batch = lead[:-1]
         flat = int(np.prod(batch, dtype=np.int64))
         time = lead[-1]
-        current = dict(states) if states is not None else initial_states(self.model, batch)
+        check_keep(self.model, keep)
+        current = check_states(self.model, states, batch)
         sequences = {
             n: torch.from_numpy(np.asarray(inputs[n]).astype(np.int64))
             .reshape(flat, time, *t.shape)
@@ -153,7 +163,7 @@ class TorchExecutor:
         elements: Counter[str] = Counter()
         values: dict[str, np.ndarray] = {}
         for seg in self.model.segments:
-            self._segment(seg, sequences, current, values, keep, clipped, elements, batch, count)
+            self._segment(seg, sequences, current, values, keep, clipped, elements, lead, count)
         outputs = {n: _numpy(sequences[s], batch) for n, s in self.model.outputs.items()}
         return Run(outputs, current, values, clipped, elements)
 
@@ -166,10 +176,10 @@ class TorchExecutor:
         keep: Collection[str] | None,
         clipped: Counter[str],
         elements: Counter[str],
-        batch: tuple[int, ...],
+        lead: tuple[int, ...],
         count: bool,
     ) -> None:
-        graph = seg.graph
+        graph, batch, time = seg.graph, lead[:-1], lead[-1] + seg.look_ahead
         feed = {n: sequences[w] for n, w in seg.wires.items()}
         if seg.look_ahead:
             feed = {n: _pad(x, seg.look_ahead) for n, x in feed.items()}
@@ -187,7 +197,7 @@ class TorchExecutor:
             for n, s in graph.states.items()
         }
         local: Counter[str] = Counter()
-        got, ends = self.runners[seg.name].run(feed, begin, names, local, count)
+        got, ends = self.runners[seg.name].run(feed, begin, time, names, local, count)
         if seg.direction == "backward":
             got = {n: x.flip(1) for n, x in got.items()}
         values.update({f"{seg.name}/{n}": _numpy(got[n], batch) for n in names})
@@ -196,12 +206,12 @@ class TorchExecutor:
         for n, x in ends.items():
             shape = (*batch, *graph.states[n].type.shape)
             current[f"{seg.name}/{n}"] = x.cpu().numpy().astype(np.int64).reshape(shape)
-        first = next(iter(feed.values()))
+        rows = time * int(np.prod(batch, dtype=np.int64))
         for node in graph.nodes:
             if node.op.saturates and count:
                 key = f"{seg.name}/{node.name}"
                 clipped[key] += local[node.name]
-                elements[key] += first.shape[0] * first.shape[1] * graph.types[node.name].size
+                elements[key] += rows * graph.types[node.name].size
 
 
 def _pad(x: torch.Tensor, steps: int) -> torch.Tensor:

@@ -13,14 +13,17 @@ Arithmetic = Literal["float32", "float32 blocks", "float64", "int8", "int64"]
 # Integers up to 2^p are exact in a binary float with a p-bit significand (IEEE 754).
 FLOAT32_EXACT = 1 << 24
 FLOAT64_EXACT = 1 << 53
-# Past this many blocks float64 was as fast or faster on the CPUs measured (reference/rtl.md, 5).
+# The int8 kernels add up in int32.
+INT8_EXACT = 1 << 31
+# Past this many blocks float64 was as fast or faster on the CPUs that we measured.
 MOST_BLOCKS = 4
 
 
 def choose(bound: int, k: int, rows: int, device: str, operand_peak: int, batch: int) -> Arithmetic:
     """Choose an arithmetic for batch x K times K x rows.
 
-    `bound` is the proved bound of every partial sum, `operand_peak` the largest operand.
+    `bound` is the proved bound of every partial sum, `operand_peak` the largest operand. Raise
+    InternalError where the device has no exact arithmetic.
 
     >>> choose(2**24 - 1, 768, 3072, "cpu", 127, 512)
     'float32'
@@ -34,17 +37,23 @@ def choose(bound: int, k: int, rows: int, device: str, operand_peak: int, batch:
     'int64'
     """
     # torch._int_mm on CUDA wants more than 16 rows and dimensions divisible by 8.
-    if device == "cuda" and operand_peak <= 127 and batch > 16 and k % 8 == 0 and rows % 8 == 0:
+    fits_tiles = batch > 16 and k % 8 == 0 and rows % 8 == 0
+    if device == "cuda" and operand_peak <= 127 and bound < INT8_EXACT and fits_tiles:
         return "int8"
     if bound < FLOAT32_EXACT:
         return "float32"
-    if bound < FLOAT32_EXACT * MOST_BLOCKS and bound < FLOAT64_EXACT and operand_peak**2 < 1 << 22:
+    if k <= MOST_BLOCKS * block_width(operand_peak * operand_peak):
         return "float32 blocks"
     if bound < FLOAT64_EXACT:
         return "float64"
     if device != "cpu":
         raise InternalError(f"a sum up to {bound} has no exact arithmetic on {device}")
     return "int64"
+
+
+def block_width(product_peak: int) -> int:
+    """Return how many products of that magnitude sum exactly in float32; 0 if not even one."""
+    return (FLOAT32_EXACT - 1) // max(product_peak, 1)
 
 
 class Weight:
@@ -65,13 +74,18 @@ class Weight:
         return self._forms[dtype]
 
     def product(self, x: torch.Tensor, x_peak: int, form: Arithmetic | None = None) -> torch.Tensor:
-        """Return x W^T as int64 [..., R] for integer x [..., K] with |x| <= x_peak."""
+        """Return x W^T as int64 [..., R] for integer x [..., K] with |x| <= x_peak.
+
+        `form` forces an arithmetic that may be wrong; left out, it is chosen from the bounds.
+        """
         lead = x.shape[:-1]
         flat = x.reshape(-1, self.k)
         bound = self.row_sum * x_peak
         form = form or choose(
             bound, self.k, self.rows, self._device.type, max(x_peak, self.peak), flat.shape[0]
         )
+        if form.startswith("float32") and torch.get_float32_matmul_precision() != "highest":
+            raise InternalError("float32 products are cut to TF32 or bfloat16 by a torch setting")
         if form == "float32":
             y = (flat.to(torch.float32) @ self._as(torch.float32)).to(torch.int64)
         elif form == "float32 blocks":
@@ -86,7 +100,9 @@ class Weight:
 
     def _blocks(self, flat: torch.Tensor, x_peak: int) -> torch.Tensor:
         w = self._as(torch.float32)
-        width = max((FLOAT32_EXACT - 1) // max(self.peak * x_peak, 1), 1)
+        width = block_width(self.peak * x_peak)
+        if width == 0:
+            raise InternalError(f"a product up to {self.peak * x_peak} is not exact in float32")
         y = torch.zeros(flat.shape[0], self.rows, dtype=torch.int64, device=flat.device)
         x = flat.to(torch.float32)
         for start in range(0, self.k, width):

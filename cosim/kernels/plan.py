@@ -71,6 +71,7 @@ def plan(graph: Graph) -> tuple[Step, ...]:
 def _fuse_read_outs(graph: Graph, net: nx.DiGraph) -> dict[str, Node]:
     """Make each decaying state wait for its read-out's other operand; return the pairs."""
     fused: dict[str, Node] = {}
+    circles = [c for c in nx.strongly_connected_components(net) if len(c) > 1]
     for node in graph.nodes:
         if not isinstance(node.op, DecayUpdate):
             continue
@@ -78,7 +79,7 @@ def _fuse_read_outs(graph: Graph, net: nx.DiGraph) -> dict[str, Node]:
         if len(readers) != 1 or not isinstance(readers[0].op, Contract):
             continue
         state, other = readers[0].inputs
-        alone = {node.name} == {graph.states[s].next for s in node.inputs if s in graph.states}
+        alone = {node.name, node.inputs[0]} in circles and node.inputs[0] in graph.states
         if state != node.name or not alone or other in graph.consts:
             continue
         if nx.has_path(net, node.name, other):

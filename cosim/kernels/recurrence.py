@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from cosim.ir.graph import Graph, Node
+from cosim.ir.op import same_rank
 from cosim.kernels.plan import Recurrence
 from cosim.kernels.scan import FLOAT64_EXACT, Rows, row_map, scan_float
 from cosim.ops.decay_update import DecayUpdate
@@ -21,16 +22,21 @@ Values = dict[str, torch.Tensor]
 
 
 def run_push(
-    step: Recurrence, values: Values, states: Values, ends: Values, wanted: set[str]
+    graph: Graph,
+    step: Recurrence,
+    values: Values,
+    states: Values,
+    ends: Values,
+    wanted: set[str],
 ) -> None:
     """Replace a delay line by a view of overlapping windows."""
     (node,), (name,) = step.nodes, step.states
     first, x = states[name], values[node.inputs[1]]
     k = first.shape[1]
-    line = torch.cat([first[:, 1:].to(x.dtype), x], dim=1)
+    line = torch.cat([first[:, 1:], x], dim=1)
     values[node.name] = line.unfold(1, k, 1).movedim(-1, 2)
-    if name in wanted:
-        values[name] = torch.cat([first[:, None].to(x.dtype), values[node.name][:, :-1]], dim=1)
+    if name in wanted or is_read_outside(graph, step, name):
+        values[name] = torch.cat([first[:, None], values[node.name][:, :-1]], dim=1)
     ends[name] = values[node.name][:, -1]
 
 
@@ -40,6 +46,7 @@ def run_loop(
     values: Values,
     states: Values,
     ends: Values,
+    time: int,
     wanted: set[str],
     evaluate: Callable[[Node, Values], torch.Tensor],
 ) -> None:
@@ -52,7 +59,6 @@ def run_loop(
         for n in (*step.states, *(n.name for n in step.all_nodes))
         if n in wanted or is_read_outside(graph, step, n)
     ]
-    time = values[outside[0]].shape[1]
     traces: dict[str, list[torch.Tensor]] = {n: [] for n in exported}
     for t in range(time):
         now = {**consts, **{n: values[n][:, t] for n in outside}, **current}
@@ -66,9 +72,12 @@ def run_loop(
 
 
 def is_read_outside(graph: Graph, step: Recurrence, name: str) -> bool:
-    """Tell whether a value of the recurrence is read by a node that is not part of it."""
+    """Tell whether a node or state that is not part of the recurrence reads a value of it."""
     inside = {n.name for n in step.all_nodes}
-    return any(name in n.inputs for n in graph.nodes if n.name not in inside)
+    by_nodes = any(name in n.inputs for n in graph.nodes if n.name not in inside)
+    return by_nodes or any(
+        name == s.next for state, s in graph.states.items() if state not in step.states
+    )
 
 
 def run_decay_scan(
@@ -77,23 +86,17 @@ def run_decay_scan(
     values: Values,
     states: Values,
     ends: Values,
+    time: int,
     wanted: set[str],
     clipped: Counter[str],
 ) -> bool:
     """Scan one decaying state by the compiled kernel; return False where it does not apply."""
-    (node,), (name,) = step.nodes, step.states
-    op = node.op
-    types = graph.input_types(node)
-    read = step.read_out
-    reach = (
-        op.peak(types)
-        if read is None
-        else max(op.peak(types), read.op.peak(graph.input_types(read)))
-    )
-    if not isinstance(op, DecayUpdate) or node.inputs[0] != name or 2 * reach >= FLOAT64_EXACT:
+    if not _scan_applies(graph, step):
         return False
-    shape = types[0].shape
-    time = values[next(n for n in step.reads if n not in graph.tensors)].shape[1]
+    (node,), (name,), read = step.nodes, step.states, step.read_out
+    op = node.op
+    assert isinstance(op, DecayUpdate)
+    shape = graph.types[name].shape
     batch = states[name].shape[0]
     operands = [node.inputs[1], node.inputs[2], node.inputs[3]]
     operands.append(read.inputs[1] if read else node.inputs[3])
@@ -108,7 +111,7 @@ def run_decay_scan(
     factors = np.exp2(lift.reshape(rows.count, -1).numpy().astype(np.float64))
     state = np.ascontiguousarray(states[name].reshape(batch, -1, shape[-1]).numpy(), np.float64)
     begin = state.astype(np.int64).reshape(batch, 1, *shape)
-    keep = bool({node.name, name} & wanted) or is_read_outside(graph, step, node.name)
+    keep = any(n in wanted or is_read_outside(graph, step, n) for n in (node.name, name))
     k, u, b, c = arrays
     y, trace, count = scan_float(
         state,
@@ -133,6 +136,23 @@ def run_decay_scan(
         values[node.name] = torch.from_numpy(whole)
         values[name] = torch.from_numpy(np.concatenate([begin, whole[:, :-1]], axis=1))
     return True
+
+
+def _scan_applies(graph: Graph, step: Recurrence) -> bool:
+    """Tell whether the kernel can scan this recurrence, every sum of it exact in float64."""
+    (node,), (name,), read = step.nodes, step.states, step.read_out
+    shape, op = graph.types[name].shape, node.op
+    # The kernel reads the state as h alone, the lift as a constant, and c row by row of h.
+    plain = (
+        isinstance(op, DecayUpdate)
+        and node.inputs[0] == name
+        and name not in node.inputs[1:]
+        and node.inputs[4] in graph.consts
+        and len(shape) > 0
+        and (read is None or same_rank(read.op, graph.input_types(read)) == shape)
+    )
+    reach = max(n.op.peak(graph.input_types(n)) for n in step.all_nodes)
+    return plain and 2 * reach < FLOAT64_EXACT
 
 
 def _sequence(x: torch.Tensor, rows: Rows, is_const: bool, batch: int, time: int) -> np.ndarray:

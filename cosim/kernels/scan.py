@@ -7,7 +7,7 @@ CPU vectorises better than 64-bit integers; scaling by 2^-F and the floor are ex
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from numba import njit, prange
@@ -15,7 +15,8 @@ from numba import njit, prange
 FLOAT64_EXACT = 1 << 53
 
 
-class Rows(NamedTuple):
+@dataclass(frozen=True)
+class Rows:
     """Map each row of the state to the row of an operand that broadcasts against it."""
 
     index: np.ndarray
