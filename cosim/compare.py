@@ -33,27 +33,51 @@ class Difference:
 def first_difference(
     model: Model, left: Mapping[str, np.ndarray], right: Mapping[str, np.ndarray]
 ) -> Difference | None:
-    """Return the first difference in the order of the graph, or None if all bits agree.
+    """Return the first difference in the order of execution, or None if all bits agree.
 
-    Both map `segment/value` to arrays; raise InternalError unless they hold the same values of
-    the same shapes and at least one of them, so that an empty comparison cannot pass.
+    The order is that of the reference: segment, token, value; so that a wrong state is named
+    before what it spoils at later tokens. Both map `segment/value` to arrays [..., T, *shape];
+    raise InternalError unless they hold the same values of the same shapes, and at least one
+    element, so that an empty comparison cannot pass.
     """
-    names = [
-        f"{seg.name}/{name}"
-        for seg in model.segments
-        for name in seg.graph.types
-        if f"{seg.name}/{name}" in left or f"{seg.name}/{name}" in right
-    ]
-    if not names or set(left) != set(right):
+    if not left or set(left) != set(right):
         raise InternalError(f"nothing to compare, or unequal sets: {set(left) ^ set(right)}")
-    for name in names:
-        a, b = np.asarray(left[name]), np.asarray(right[name])
-        if a.shape != b.shape or a.dtype.kind not in "iu" or b.dtype.kind not in "iu":
-            raise InternalError(f"{name}: {a.dtype} {a.shape} against {b.dtype} {b.shape}")
-        unequal = a != b
-        if unequal.any():
-            index = tuple(int(k) for k in np.argwhere(unequal)[0])
-            return Difference(
-                name, index, int(a[index]), int(b[index]), int(np.count_nonzero(unequal))
-            )
+    unknown = set(left) - {f"{seg.name}/{n}" for seg in model.segments for n in seg.graph.types}
+    if unknown:
+        raise InternalError(f"model {model.name} has no value {min(unknown)!r}")
+    for seg in model.segments:
+        first: Difference | None = None
+        earliest = -1
+        for name, type_ in seg.graph.types.items():
+            key = f"{seg.name}/{name}"
+            if key not in left:
+                continue
+            a, b = _checked(key, left[key], right[key])
+            unequal = a != b
+            if not unequal.any():
+                continue
+            index, step = _first_index(unequal, len(type_.shape), seg.direction == "backward")
+            if first is None or step < earliest:
+                count = int(np.count_nonzero(unequal))
+                first, earliest = Difference(key, index, int(a[index]), int(b[index]), count), step
+        if first is not None:
+            return first
     return None
+
+
+def _checked(key: str, left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    a, b = np.asarray(left), np.asarray(right)
+    integers = a.dtype.kind in "iu" and b.dtype.kind in "iu"
+    if a.shape != b.shape or not integers or a.size == 0:
+        raise InternalError(f"{key}: {a.dtype} {a.shape} against {b.dtype} {b.shape}")
+    return a, b
+
+
+def _first_index(unequal: np.ndarray, rank: int, backward: bool) -> tuple[tuple[int, ...], int]:
+    """Return the index of the first unequal element in running order, and its step."""
+    axis = unequal.ndim - rank - 1
+    places = np.argwhere(unequal)
+    times = places[:, axis]
+    token = int(times.max() if backward else times.min())
+    index = tuple(int(k) for k in places[times == token][0])
+    return index, unequal.shape[axis] - 1 - token if backward else token
