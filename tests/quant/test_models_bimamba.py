@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from cosim.ir.errors import UserError
+from quant import models
 from quant.models import bimamba, typeseg
 from quant.models.common import orthonormal_hadamard
 
@@ -67,6 +68,15 @@ def test_logits_equal_the_numpy_backend_on_real_files(model, package_logits):
         ours = bimamba.sequence(model, tokens)[0].numpy()
         assert np.abs(ours - theirs).max() <= 1e-4, name  # absolute; the logits reach 6 to 11
         assert (ours.argmax(-1) == theirs.argmax(-1)).all(), name
+
+
+def test_the_name_typeseg_loads_it_and_the_family_functions_run_it(model):
+    loaded = models.load_model("typeseg")
+    assert isinstance(loaded, bimamba.BiMamba)
+    assert (loaded.config.labels[8], len(loaded.config.labels)) == ("python", 35)
+    tokens = bimamba.encode(b"import os")
+    assert torch.equal(models.sequence(loaded, tokens), bimamba.sequence(model, tokens))
+    assert models.linears(loaded) == bimamba.linears(model)
 
 
 def test_a_batch_of_windows_equals_its_windows_alone(model):
