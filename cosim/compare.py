@@ -52,11 +52,12 @@ def first_difference(
             key = f"{seg.name}/{name}"
             if key not in left:
                 continue
-            a, b = _checked(key, left[key], right[key])
+            rank = len(type_.shape)
+            a, b = _checked(key, rank, left[key], right[key])
             unequal = a != b
             if not unequal.any():
                 continue
-            index, step = _first_index(unequal, len(type_.shape), seg.direction == "backward")
+            index, step = _first_index(unequal, rank, seg.direction == "backward")
             if first is None or step < earliest:
                 count = int(np.count_nonzero(unequal))
                 first, earliest = Difference(key, index, int(a[index]), int(b[index]), count), step
@@ -65,10 +66,12 @@ def first_difference(
     return None
 
 
-def _checked(key: str, left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _checked(
+    key: str, rank: int, left: np.ndarray, right: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     a, b = np.asarray(left), np.asarray(right)
     integers = a.dtype.kind in "iu" and b.dtype.kind in "iu"
-    if a.shape != b.shape or not integers or a.size == 0:
+    if a.shape != b.shape or not integers or a.size == 0 or a.ndim <= rank:
         raise InternalError(f"{key}: {a.dtype} {a.shape} against {b.dtype} {b.shape}")
     return a, b
 
