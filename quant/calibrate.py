@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -54,14 +55,28 @@ def measure_ranges(model: FloatModel, tokens: Tensor) -> Ranges:
     return Ranges({n: t.double().numpy() for n, t in seen.items()})
 
 
+class _Seen(Exception):
+    """Stop a run whose wanted values have all been seen."""
+
+
+class _Collector:
+    """Keep the named values and stop the run after the last of them."""
+
+    states = False
+
+    def __init__(self, names: set[str]) -> None:
+        self.names, self.rows = names, dict[str, Tensor]()
+
+    def __call__(self, name: str, value: Tensor) -> None:
+        if name in self.names:
+            self.rows[name] = value.reshape(-1, value.shape[-1]).clone()
+            if len(self.rows) == len(self.names):
+                raise _Seen
+
+
 def collect_inputs(model: FloatModel, tokens: Tensor, names: set[str]) -> dict[str, Tensor]:
     """Return the rows [n, K] that the named taps saw."""
-    rows: dict[str, Tensor] = {}
-
-    def tap(name: str, value: Tensor) -> None:
-        if name in names:
-            rows[name] = value.reshape(-1, value.shape[-1]).clone()
-
-    with torch.no_grad():
-        sequence(model, tokens, tap)
-    return rows
+    collector = _Collector(names)
+    with torch.no_grad(), contextlib.suppress(_Seen):
+        sequence(model, tokens, collector)
+    return collector.rows

@@ -21,6 +21,14 @@ Tap: TypeAlias = Callable[[str, Tensor], Tensor | None]
 Weights: TypeAlias = Mapping[str, Tensor]
 
 
+def sees_states(tap: Tap | None) -> bool:
+    """Tell whether the tap wants the state after every token, which forbids scanning by chunks.
+
+    A tap with an attribute `states` that is False does not.
+    """
+    return tap is not None and getattr(tap, "states", True)
+
+
 def visit(tap: Tap | None, name: str, value: Tensor) -> Tensor:
     """Show `value` to the tap, if there is one, and return what the model goes on with."""
     if tap is None:

@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from cosim.ir.errors import UserError
 from quant.models.causal import LayerState, State, greedy, one_token, run_layers
-from quant.models.common import Tap, Weights, depthwise_conv, linear, rms_norm, rotate, visit
+from quant.models.common import Tap, Weights, depthwise_conv, linear, rms_norm, rotate, sees_states, visit
 from quant.models.fields import Fields, require_silu
 from quant.models.ssd import LONGEST_CHUNK, scan_by_chunks, scan_by_tokens
 
@@ -236,7 +236,7 @@ def _scan(
     dt = visit(tap, f"{prefix}.dt_raw", dt_in + weights[f"{mixer}.dt_bias"])
     dt = visit(tap, f"{prefix}.dt", functional.softplus(dt).clamp(*config.time_step_limit))
     v = visit(tap, f"{prefix}.decay", dt * torch.exp(weights[f"{mixer}.A_log"]))
-    if tap is None and x.shape[1] > 1:
+    if not sees_states(tap) and x.shape[1] > 1:
         chunk = min(config.chunk_size, LONGEST_CHUNK)
         y, state = scan_by_chunks(x, dt, v, B, C, state, chunk)
     else:

@@ -43,9 +43,11 @@ class QuantiseWeights(Pass):
             weight = model.weights[matrix] * gain
             done = quantise_matrix(weight, fmt)
             if self.rounding != "nearest":
-                inputs = collect_inputs(draft.model, calibration, {tap})[tap][:MOST_ROWS]
                 now = collect_inputs(model, calibration, {tap})[tap][:MOST_ROWS]
-                codes = round_weights(weight, done.scales(), fmt.bits, inputs / gain,
+                float_inputs = now
+                if self.rounding == "qronos":
+                    float_inputs = collect_inputs(draft.model, calibration, {tap})[tap][:MOST_ROWS]
+                codes = round_weights(weight, done.scales(), fmt.bits, float_inputs / gain,
                                       self.rounding, now / gain)
                 done = replace(done, codes=codes.numpy())
             matrices[matrix] = done
