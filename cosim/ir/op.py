@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from cosim.ir.errors import UserError
 from cosim.ir.numerics import Array
-from cosim.ir.types import IntType, TensorType
+from cosim.ir.types import MAX_BITS, IntType, TensorType, signed_bits
 from cosim.ir.work import Work
 
 Types = Sequence[TensorType]
@@ -83,6 +83,17 @@ def same_rank(op: Op, inputs: Types) -> tuple[int, ...]:
             raise op.refuse(f"operands of shapes {shapes} do not broadcast")
         shape.append(wide.pop() if wide else 1)
     return tuple(shape)
+
+
+def exact_type(op: Op, shape: tuple[int, ...], lo: int, hi: int) -> TensorType:
+    """Return the narrowest signed type of an exact result; raise UserError past MAX_BITS."""
+    bits = signed_bits(lo, hi)
+    if bits > MAX_BITS:
+        raise op.refuse(
+            f"the exact result over {list(shape)} reaches {lo}..{hi}, which needs {bits} bits, "
+            f"more than {MAX_BITS}; narrow the operands"
+        )
+    return TensorType(IntType(bits, True), shape, lo, hi)
 
 
 def product_bounds(a: TensorType, b: TensorType) -> tuple[int, int]:

@@ -81,9 +81,16 @@ def smallest_type(lo: int, hi: int) -> IntType:
     >>> str(smallest_type(0, 255)), str(smallest_type(-129, 0)), str(smallest_type(0, 0))
     ('u8', 'i9', 'u1')
     """
-    if lo >= 0:
-        return u(max(1, hi.bit_length()))
-    return i(max((-lo - 1).bit_length(), hi.bit_length()) + 1)
+    return u(max(1, hi.bit_length())) if lo >= 0 else i(signed_bits(lo, hi))
+
+
+def signed_bits(lo: int, hi: int) -> int:
+    """Return the width of the narrowest signed type that holds lo to hi.
+
+    >>> signed_bits(-128, 127), signed_bits(-129, -129), signed_bits(0, 128), signed_bits(0, 0)
+    (8, 9, 9, 1)
+    """
+    return max((~lo).bit_length() if lo < 0 else 0, hi.bit_length() if hi > 0 else 0) + 1
 
 
 @dataclass(frozen=True)

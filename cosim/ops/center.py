@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from cosim.ir.numerics import Array, namespace, shift_round
-from cosim.ir.op import Op, Types
-from cosim.ir.types import TensorType, i
+from cosim.ir.op import Op, Types, exact_type
+from cosim.ir.types import TensorType
 from cosim.ir.work import Work, pair
 
 
@@ -28,7 +28,7 @@ class Center(Op):
         spread = x.hi - x.lo
         # The multiplier is off by less than 2^-16 of itself and the mean is rounded.
         spread += (x.peak >> 15) + 1
-        return TensorType(i(spread.bit_length() + 1), x.shape, -spread, spread)
+        return exact_type(self, x.shape, -spread, spread)
 
     def meaning(self, *inputs: Array) -> Array:
         """Sum, multiply by the reciprocal of D, round, subtract."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from cosim.ir.numerics import Array, namespace
-from cosim.ir.op import Op, Types, product_bounds, same_rank
-from cosim.ir.types import MAX_BITS, TensorType, i
+from cosim.ir.op import Op, Types, exact_type, product_bounds, same_rank
+from cosim.ir.types import TensorType
 from cosim.ir.work import Work, pair
 
 
@@ -24,10 +24,7 @@ class Contract(Op):
             raise self.refuse("the operands are scalars; nothing to contract")
         lo, hi = product_bounds(*inputs)
         lo, hi = shape[-1] * min(lo, 0), shape[-1] * max(hi, 0)
-        bits = max((-lo - 1).bit_length(), hi.bit_length()) + 1
-        if bits > MAX_BITS:
-            raise self.refuse(f"the sum needs {bits} bits, more than {MAX_BITS}")
-        return TensorType(i(bits), shape[:-1], lo, hi)
+        return exact_type(self, shape[:-1], lo, hi)
 
     def meaning(self, *inputs: Array) -> Array:
         """Multiply and sum."""

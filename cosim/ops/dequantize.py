@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from cosim.ir.numerics import Array
-from cosim.ir.op import Op, Types
-from cosim.ir.types import MAX_BITS, IntType, TensorType
+from cosim.ir.op import Op, Types, exact_type
+from cosim.ir.types import TensorType
 from cosim.ir.work import Work
 from cosim.ops.group_scale import check_codes, code_bounds, decode_scale, expand_groups
 
@@ -27,10 +27,7 @@ class Dequantize(Op):
         check_codes(self, q, c, self.group, self.mantissa_bits)
         _, most = code_bounds(c, self.mantissa_bits)
         lo, hi = min(q.lo * most, 0), max(q.hi * most, 0)
-        bits = max((-lo - 1).bit_length(), hi.bit_length()) + 1
-        if bits > MAX_BITS:
-            raise self.refuse(f"{q} times a scale up to {most} needs {bits} bits")
-        return TensorType(IntType(bits, True), q.shape, lo, hi)
+        return exact_type(self, q.shape, lo, hi)
 
     def meaning(self, *inputs: Array) -> Array:
         """Shift and add."""

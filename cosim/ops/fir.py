@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from cosim.ir.numerics import Array, namespace
-from cosim.ir.op import Op, Types, product_bounds
-from cosim.ir.types import MAX_BITS, TensorType, i
+from cosim.ir.op import Op, Types, exact_type, product_bounds
+from cosim.ir.types import TensorType
 from cosim.ir.work import Work, pair
 
 
@@ -27,10 +27,7 @@ class Fir(Op):
         lo, hi = product_bounds(window, taps)
         k = window.shape[0]
         lo, hi = k * min(lo, 0) + bias.lo, k * max(hi, 0) + bias.hi
-        bits = max((-lo - 1).bit_length(), hi.bit_length()) + 1
-        if bits > MAX_BITS:
-            raise self.refuse(f"the sum needs {bits} bits, more than {MAX_BITS}")
-        return TensorType(i(bits), bias.shape, lo, hi)
+        return exact_type(self, bias.shape, lo, hi)
 
     def meaning(self, *inputs: Array) -> Array:
         """Multiply, sum over the window, add the bias."""

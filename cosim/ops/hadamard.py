@@ -18,8 +18,8 @@ import numpy as np
 
 from cosim.ir.errors import UserError
 from cosim.ir.numerics import Array, namespace
-from cosim.ir.op import Op, Types
-from cosim.ir.types import TensorType, i
+from cosim.ir.op import Op, Types, exact_type
+from cosim.ir.types import TensorType
 from cosim.ir.work import Work
 
 # The largest odd-looking factor wins: 40 = 2 * 20 is kept as a base of its own so that the
@@ -104,7 +104,7 @@ class Hadamard(Op):
         if not x.shape or x.shape[-1] % self.order:
             raise self.refuse(f"blocks of {self.order} do not divide {x}")
         top = x.peak * self.order
-        return TensorType(i(top.bit_length() + 1), x.shape, -top, top)
+        return exact_type(self, x.shape, -top, top)
 
     def meaning(self, *inputs: Array) -> Array:
         """Run log2(n / base) stages of butterflies, then the base matrix as sums and differences.

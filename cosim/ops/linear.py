@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from cosim.ir.numerics import Array, namespace
-from cosim.ir.op import Op, Types, product_bounds
+from cosim.ir.op import Op, Types, exact_type, product_bounds
 from cosim.ir.types import MAX_BITS, TensorType, i
 from cosim.ir.work import Work, pair
 from cosim.ops.group_scale import check_codes, code_bounds, decode_scale, expand_groups
@@ -50,10 +50,7 @@ class Linear(Op):
         lo, hi = product_bounds(scaled, x)
         k = q.shape[0]
         lo, hi = min(k * lo, 0), max(k * hi, 0)
-        bits = max((-lo - 1).bit_length(), hi.bit_length()) + 1
-        if bits > MAX_BITS:
-            raise self.refuse(f"the sum over {k} columns needs {bits} bits, more than {MAX_BITS}")
-        return TensorType(i(bits), (w.shape[0],), lo, hi)
+        return exact_type(self, (w.shape[0],), lo, hi)
 
     def meaning(self, *inputs: Array) -> Array:
         """Scale, multiply and sum, without rounding."""

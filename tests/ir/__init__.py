@@ -1,0 +1,1 @@
+"""Test the vocabulary: types, numerics, graphs, models and their files."""
