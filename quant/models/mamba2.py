@@ -25,7 +25,16 @@ from torch.nn import functional
 
 from cosim.ir.errors import UserError
 from quant.models.causal import LayerState, State, greedy, one_token, run_layers
-from quant.models.common import Tap, Weights, depthwise_conv, linear, rms_norm, rotate, sees_states, visit
+from quant.models.common import (
+    Tap,
+    Weights,
+    depthwise_conv,
+    linear,
+    rms_norm,
+    rotate,
+    sees_states,
+    visit,
+)
 from quant.models.fields import Fields, require_silu
 from quant.models.ssd import LONGEST_CHUNK, scan_by_chunks, scan_by_tokens
 

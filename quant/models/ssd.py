@@ -44,12 +44,12 @@ def _chunk(scaled: Tensor, v: Tensor, B: Tensor, C: Tensor, state: Tensor) -> tu
     scores = torch.einsum("bign,bjgn->bgij", C, B).repeat_interleave(repeat, dim=1) * kept
     inside = scores @ scaled.transpose(1, 2)  # [b, h, q, p]
 
-    s = s.to(v.dtype)
     by_head = [value.repeat_interleave(repeat, dim=2).transpose(1, 2) for value in (B, C)]
-    carried = (by_head[1] @ state.transpose(2, 3)) * torch.exp(-s)[..., None]
-    to_end = torch.exp(s - s[:, :, -1:])[..., None] * by_head[0]  # [b, h, q, n]
+    since_start = torch.exp(-s).to(v.dtype)
+    carried = (by_head[1] @ state.transpose(2, 3)) * since_start[..., None]
+    to_end = torch.exp(s - s[:, :, -1:]).to(v.dtype)[..., None] * by_head[0]  # [b, h, q, n]
     added = scaled.permute(0, 2, 3, 1) @ to_end
-    state = torch.exp(-s[:, :, -1])[..., None, None] * state + added
+    state = since_start[:, :, -1, None, None] * state + added
     return (inside + carried).transpose(1, 2), state
 
 

@@ -198,6 +198,16 @@ def test_a_damaged_archive_is_one_sentence(monkeypatch, tmp_path):
         typeseg.load_typeseg()
 
 
+def test_pickled_arrays_are_never_read(monkeypatch, tmp_path):
+    data = copied_package(monkeypatch, tmp_path)
+    with np.load(data / "mamba_al.npz") as archive:
+        arrays = dict(archive)
+    arrays["LayerNorm_0__scale"] = arrays["LayerNorm_0__scale"].astype(object)
+    np.savez(data / "mamba_al.npz", **arrays)
+    with pytest.raises(UserError, match=r"cannot be read as an npz archive .*allow_pickle=False"):
+        typeseg.load_typeseg()
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
