@@ -1,25 +1,121 @@
-"""Warn about an integer model: decay, state, saturation, headroom, and what is not integer."""
+"""Warn about an integer model: decay, state, saturation, headroom, and what is not integer.
+
+The slow heads of a state are where low precision hides (reference: LightMamba's released graph
+never forgets where 1 - decay is below its last bit; see docs/results.md). All figures come from
+the graph and one run over some tokens; a lint warns where `value` is past `limit`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 from torch import Tensor
 
-from quant.passes.draft import Draft
+from cosim.ir.graph import Graph, Node
+from cosim.ir.model import Model
+from cosim.ops import Contract, DecayUpdate, Fir, Linear
+from cosim.reference import Run
+from cosim.torch_exec import TorchExecutor
+
+# k of fewer LSBs is off by more than 1/32 when it is rounded.
+LEAST_DECAY_LSBS = 16.0
+# A state that stops moving above 1/16 of its ceiling forgets visibly late.
+MOST_DEADBAND = 1 / 16
+MOST_SATURATION = 1e-3
+# One DSP48 or DSP58 accumulates 48 bits (AMD UG579, UG1366/AM004).
+ACCUMULATOR_BITS = 48
 
 
 @dataclass(frozen=True)
 class Lint:
-    """Say one thing that a designer should know: kind, place, value, limit, sentence."""
+    """Say one thing that a designer should know; `warns` where the value is past the limit."""
 
     kind: str
     where: str
     value: float
     limit: float
+    warns: bool
     sentence: str
 
 
-def lint_model(draft: Draft, tokens: Tensor) -> tuple[Lint, ...]:
-    """Return all lints of the draft's integer model on some tokens [1, T]."""
-    return ()
+def lint_model(model: Model, tokens: Tensor) -> tuple[Lint, ...]:
+    """Return all lints of an integer model, from one run over tokens [1, T]."""
+    watched = {
+        f"{s.name}/{node.inputs[k]}"
+        for s in model.segments
+        for node in s.graph.nodes
+        if isinstance(node.op, DecayUpdate)
+        for k in (0, 1)
+    }
+    run = TorchExecutor(model).run({"token": tokens.numpy()}, keep=watched)
+    found = [*_states(model, run), *_saturations(run), *_accumulators(model), _integers(model)]
+    return tuple(found)
+
+
+def _states(model: Model, run: Run) -> Iterator[Lint]:
+    for segment in model.segments:
+        for node in segment.graph.nodes:
+            if isinstance(node.op, DecayUpdate):
+                where = f"{segment.name}/{node.name}"
+                k = run.values[f"{segment.name}/{node.inputs[1]}"]
+                h = run.values[f"{segment.name}/{node.inputs[0]}"]
+                yield from _state(segment.graph, node, where, k, h)
+
+
+def _state(
+    graph: Graph, node: Node, where: str, k: np.ndarray, h: np.ndarray
+) -> Iterator[Lint]:
+    op = node.op
+    assert isinstance(op, DecayUpdate)
+    least = k.reshape(-1, *graph.types[node.inputs[1]].shape).min(axis=0)
+    frozen = int((least == 0).sum())
+    slowest = float(least.min())
+    yield Lint(
+        "decay resolution", where, slowest, LEAST_DECAY_LSBS, slowest < LEAST_DECAY_LSBS,
+        f"the smallest 1 - decay seen is {slowest:.0f} LSB of 2^-{op.decay_bits}; {frozen} of "
+        f"{least.size} decays rounded to exactly 1",
+    )
+    # Rounding half up stops moving where |h| k < 1/2 LSB.
+    deadband = 0.5 * 2.0**op.decay_bits / np.maximum(least, 0.5)
+    share = deadband / op.dtype.hi
+    worst = float(share.max())
+    yield Lint(
+        "state deadband", where, worst, MOST_DEADBAND, worst > MOST_DEADBAND,
+        f"without input the slowest state stops at {worst:.2%} of its ceiling; "
+        f"{int((share > MOST_DEADBAND).sum())} of {share.size} heads or channels stop above "
+        f"{MOST_DEADBAND:.1%}",
+    )
+    reached = float(np.abs(h).max()) / op.dtype.hi
+    yield Lint(
+        "state ceiling", where, reached, 0.99, reached > 0.99,
+        f"the state reached {reached:.1%} of its ceiling",
+    )
+
+
+def _saturations(run: Run) -> Iterator[Lint]:
+    for name, clipped in run.clipped.items():
+        if clipped:
+            rate = clipped / run.elements[name]
+            yield Lint("saturation", name, rate, MOST_SATURATION, rate > MOST_SATURATION,
+                       f"{clipped} of {run.elements[name]} values saturated ({rate:.2e})")
+
+
+def _accumulators(model: Model) -> Iterator[Lint]:
+    for segment in model.segments:
+        for node in segment.graph.nodes:
+            if isinstance(node.op, Linear | Fir | Contract):
+                bits = segment.graph.types[node.name].dtype.bits
+                if bits > ACCUMULATOR_BITS - 8:
+                    yield Lint(
+                        "accumulator headroom", f"{segment.name}/{node.name}", bits,
+                        ACCUMULATOR_BITS, bits > ACCUMULATOR_BITS,
+                        f"the proved sum needs {bits} bits of a {ACCUMULATOR_BITS}-bit accumulator",
+                    )
+
+
+def _integers(model: Model) -> Lint:
+    nodes = sum(len(s.graph.nodes) for s in model.segments)
+    return Lint("integer share", model.name, 1.0, 1.0, False,
+                f"{nodes} of {nodes} operators are integer: the graph has no others")

@@ -74,7 +74,7 @@ def quantise(
         raise InternalError(f"recipe {recipe.name} never lowers the graph")
     if progress is not None:
         progress("lints", len(recipe.passes), len(recipe.passes))
-    return Quantised(draft.integer, tuple(steps), lint_model(draft, check), draft)
+    return Quantised(draft.integer, tuple(steps), lint_model(draft.integer, check), draft)
 
 
 def relative_error(reference: Tensor, other: Tensor) -> float:

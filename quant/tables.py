@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -45,6 +46,7 @@ def one_minus_exp(v: np.ndarray) -> np.ndarray:
     return -np.expm1(-v)
 
 
+@lru_cache(maxsize=256)
 def uniform_table(
     f: Function, in_frac: int, out_frac: int, dtype: IntType, reach: float, log2_per_unit: int,
     ends: tuple[tuple[float, float], tuple[float, float]],
@@ -81,6 +83,7 @@ def uniform_table(
     return _measured(table, f, samples, in_frac, out_frac)
 
 
+@lru_cache(maxsize=16)
 def log_table(
     f: Function, in_frac: int, out_frac: int, dtype: IntType, hi: int, mantissa_bits: int
 ) -> Table:

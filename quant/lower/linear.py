@@ -13,6 +13,8 @@ from quant.lower.emit import Emitter, Fx
 from quant.weights import IntWeight
 
 STATIC_BITS = 15
+# Where there are no weights: scales near 2^-14 with 8-bit multipliers, as trained models have.
+NOMINAL_EXPONENT = 14
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,9 @@ def lower_linear(
         f"{weight_name}.multiplier", weight.multipliers, (rows, weight.group_count),
         weight.multiplier_type,
     )
-    exponents = np.zeros(rows, dtype=np.int64) if weight.exponents is None else weight.exponents
+    exponents = weight.exponents
+    if exponents is None:
+        exponents = np.full(rows, NOMINAL_EXPONENT, dtype=np.int64)
     if act.dynamic:
         group = act.group or k
         scale = em.node(f"{name}.scale", GroupScale(group, act.bits, act.mantissa_bits, act.clip),

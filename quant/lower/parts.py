@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from math import isqrt
 
 import numpy as np
@@ -78,12 +80,8 @@ def step_size(
 ) -> Fx:
     """Apply softplus, an added floor and limits to the i16 value dt + bias; out u20 [H]."""
     frac = int(min(frac_for(absmax.max(), STEP, 2.0), STEP.bits))
-
-    def function(x: np.ndarray) -> np.ndarray:
-        return softplus(x) + floor
-
     table = uniform_table(
-        function, raw.uniform, frac, STEP, SOFTPLUS_REACH, SEGMENTS_LOG2,
+        floored_softplus(floor), raw.uniform, frac, STEP, SOFTPLUS_REACH, SEGMENTS_LOG2,
         ((0.0, floor), (1.0, floor)),
     )
     low, high = (int(np.floor(min(v, 1e6) * 2.0**frac + 0.5)) for v in limits)
@@ -91,6 +89,16 @@ def step_size(
         return em.table(name, raw, table, frac)
     open_step = em.table(f"{name}.open", raw, table, frac)
     return em.node(name, Clip(max(low, 0), min(high, STEP.hi)), [open_step.name], frac)
+
+
+@cache
+def floored_softplus(floor: float) -> Callable[[np.ndarray], np.ndarray]:
+    """Return softplus plus a floor, the same function for the same floor."""
+
+    def function(x: np.ndarray) -> np.ndarray:
+        return softplus(x) + floor
+
+    return function
 
 
 def decay_complement(em: Emitter, name: str, dt: Fx, rate: np.ndarray | None,

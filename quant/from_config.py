@@ -1,0 +1,57 @@
+"""Lower a config alone, without weights: the graph can be printed, simulated and priced."""
+
+from __future__ import annotations
+
+from cosim.ir.errors import InternalError
+from cosim.ir.model import Model
+from quant.calibrate import NominalRanges
+from quant.family import linears
+from quant.lower.source import Source
+from quant.models import bimamba, mamba, mamba2
+from quant.passes.lower_graph import LOWERINGS, LowerGraph
+from quant.passes.quantise_weights import QuantiseWeights, kind_of
+from quant.passes.rotate_online import RotateOut, RotateState
+from quant.passes.rotate_residual import RotateResidual
+from quant.recipes import Recipe
+from quant.rotation_check import check_rotations
+from quant.weights import IntWeight
+
+AnyConfig = mamba.Config | mamba2.Config | bimamba.Config
+
+
+def lower_config(name: str, config: AnyConfig, recipe: Recipe) -> Model:
+    """Return the graph that the recipe would give, with constants declared by type only."""
+    quantise = next((p for p in recipe.passes if isinstance(p, QuantiseWeights)), None)
+    lower = next((p for p in recipe.passes if isinstance(p, LowerGraph)), None)
+    if quantise is None or lower is None:
+        raise InternalError(f"recipe {recipe.name} does not quantise weights and lower")
+    rotated = next((p for p in recipe.passes if isinstance(p, RotateResidual)), None)
+    has = {type(p) for p in recipe.passes}
+    if isinstance(config, mamba.Config):
+        model: mamba.Mamba | mamba2.Mamba2 | bimamba.BiMamba = mamba.Mamba(config, {})
+        shapes = mamba.weight_shapes(config)
+    elif isinstance(config, mamba2.Config):
+        model, shapes = mamba2.Mamba2(config, {}), mamba2.weight_shapes(config)
+    else:
+        model, shapes = bimamba.BiMamba(config, {}), bimamba.weight_shapes(config)
+    formats = dict(quantise.kinds)
+    matrices = {
+        matrix: IntWeight(
+            formats.get(kind_of(matrix), quantise.default), (shapes[matrix][0], shapes[matrix][1])
+        )
+        for matrix, _ in linears(model)
+    }
+    source = Source(
+        config=config,
+        tensors=None,
+        matrices=matrices,
+        ranges=NominalRanges(),
+        acts={"default": lower.act, **dict(lower.kinds)},
+        ssm=lower.ssm,
+        out_hadamard=RotateOut in has,
+        state_hadamard=RotateState in has,
+        basis=f"{config.hidden_size}s{rotated.seed}" if rotated else "",
+    )
+    integer = LOWERINGS[type(model)](name, source)
+    check_rotations(integer)
+    return integer
