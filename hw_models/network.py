@@ -1,0 +1,172 @@
+"""Name a network of timed dataflow actors joined by bounded FIFOs: the contract with the wires.
+
+An actor is cyclo-static: it does a fixed list of firings in order. Firing n starts at the first
+cycle S(n) at which
+
+    S(n) >= S(n-1) + interval(n-1)       the unit is free again,
+    S(n) >= S(maker) + latency(maker)    for each beat it pops, that beat has arrived,
+    S(n) >= S(taker) + 1                 for each beat it pushes, the FIFO has a credit: the beat
+                                         `depth` places earlier has been popped by then.
+
+A firing pops at most one beat of each FIFO, when it starts, and reserves at its start the place of
+each beat it pushes, which can be popped `latency` cycles later. So a unit's pipeline never stalls
+in the middle, a FIFO of depth d holds d beats those under way included, and there is no path of
+wires from a FIFO's end to its front within one cycle. An interval may be a fraction: firing k of a
+run then follows at the floor of k intervals, as a phase accumulator gives it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+
+from cosim.ir.errors import InternalError
+
+ONE = Fraction(1)
+
+
+@dataclass(frozen=True)
+class Firing:
+    """Describe one kind of firing: the FIFOs it pops and pushes, by name, and its times."""
+
+    pops: tuple[str, ...] = ()
+    pushes: tuple[str, ...] = ()
+    latency: int = 1
+    interval: Fraction = ONE
+    task: str = ""
+
+    def __post_init__(self) -> None:
+        """Check that time moves on."""
+        if self.latency < 1 or self.interval < 1:
+            raise InternalError(
+                f"firing of {self.task!r}: latency {self.latency} and interval {self.interval} "
+                "must be at least one cycle"
+            )
+        if len(set(self.pops)) != len(self.pops) or len(set(self.pushes)) != len(self.pushes):
+            raise InternalError(f"firing of {self.task!r} moves two beats of one FIFO: {self}")
+
+
+@dataclass(frozen=True)
+class Program:
+    """Hold a list of firings as runs: firing kind `kinds[index[r]]`, `times[r]` times over."""
+
+    kinds: tuple[Firing, ...]
+    index: np.ndarray
+    times: np.ndarray
+
+    @classmethod
+    def of(cls, *runs: tuple[int, Firing]) -> Program:
+        """Make a program from (times, firing) pairs, in order; runs of no firing are dropped."""
+        kept = [(n, f) for n, f in runs if n > 0]
+        kinds = tuple(dict.fromkeys(f for _, f in kept))
+        at = {f: i for i, f in enumerate(kinds)}
+        index = np.array([at[f] for _, f in kept], dtype=np.int64)
+        return cls(kinds, index, np.array([n for n, _ in kept], dtype=np.int64))
+
+    @classmethod
+    def join(cls, parts: Iterable[Program]) -> Program:
+        """Make one program of several, in order."""
+        kinds: dict[Firing, int] = {}
+        index, times = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        for part in parts:
+            new = np.array([kinds.setdefault(k, len(kinds)) for k in part.kinds], dtype=np.int64)
+            index.append(new[part.index] if part.index.size else part.index)
+            times.append(part.times)
+        return cls(tuple(kinds), np.concatenate(index), np.concatenate(times))
+
+    @property
+    def firings(self) -> int:
+        """Count the firings."""
+        return int(self.times.sum())
+
+    @property
+    def busy_cycles(self) -> int:
+        """Return the cycles for which the firings hold the unit."""
+        over = np.array([k.interval.numerator for k in self.kinds] or [1], dtype=np.int64)
+        under = np.array([k.interval.denominator for k in self.kinds] or [1], dtype=np.int64)
+        return int((self.times * over[self.index] // under[self.index]).sum())
+
+    def beats(self, fifo: str, pushed: bool) -> int:
+        """Count the beats pushed to, or popped from, a FIFO."""
+        hit = [fifo in (k.pushes if pushed else k.pops) for k in self.kinds]
+        return int(self.times[np.array(hit, dtype=bool)[self.index]].sum()) if any(hit) else 0
+
+
+NOTHING = Program.of()
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Hold a unit's firings of one round: `before`, then `body` `loops` times, then `after`."""
+
+    name: str
+    before: Program = NOTHING
+    body: Program = NOTHING
+    after: Program = NOTHING
+    loops: int = 0
+
+    @property
+    def sections(self) -> tuple[Program, Program, Program]:
+        """Return the three programs in order."""
+        return self.before, self.body, self.after
+
+    def beats(self, fifo: str, pushed: bool) -> int:
+        """Count the beats of a round pushed to, or popped from, a FIFO."""
+        b, m, a = (p.beats(fifo, pushed) for p in self.sections)
+        return b + m * self.loops + a
+
+
+@dataclass(frozen=True)
+class Channel:
+    """Describe a FIFO: how many beats it holds, and how many are in it at the start."""
+
+    depth: int
+    initial: int = 0
+
+
+@dataclass(frozen=True)
+class Network:
+    """Hold actors and FIFOs; raise InternalError where a FIFO lacks an end or is out of balance."""
+
+    actors: tuple[Actor, ...]
+    channels: Mapping[str, Channel]
+
+    def __post_init__(self) -> None:
+        """Check that every FIFO has one end each way, and that a round pops what it pushes."""
+        actors = {a.name: a for a in self.actors}
+        for name, (makers, takers) in self._ends.items():
+            channel = self.channels.get(name)
+            if channel is None or not 0 <= channel.initial <= channel.depth or channel.depth < 1:
+                raise InternalError(f"FIFO {name!r} cannot be built: {channel}")
+            if len(makers) != 1 or len(takers) != 1:
+                raise InternalError(
+                    f"FIFO {name!r} is pushed by {makers} and popped by {takers}; "
+                    "it needs one of each"
+                )
+            into = actors[makers[0]].beats(name, pushed=True)
+            out = actors[takers[0]].beats(name, pushed=False)
+            if into != out:
+                raise InternalError(
+                    f"FIFO {name!r}: a round pushes {into} beats and pops {out}; balance them"
+                )
+
+    @cached_property
+    def _ends(self) -> dict[str, tuple[list[str], list[str]]]:
+        ends: dict[str, tuple[list[str], list[str]]] = {f: ([], []) for f in self.channels}
+        for actor in self.actors:
+            kinds = [k for p in actor.sections for k in p.kinds]
+            for way, fifos in enumerate(
+                ({f for k in kinds for f in k.pushes}, {f for k in kinds for f in k.pops})
+            ):
+                for f in fifos:
+                    ends.setdefault(f, ([], []))[way].append(actor.name)
+        return ends
+
+    def ends(self, fifo: str) -> tuple[str, str]:
+        """Return the actor that pushes to a FIFO and the one that pops from it."""
+        makers, takers = self._ends[fifo]
+        return makers[0], takers[0]

@@ -1,0 +1,176 @@
+"""Skip what repeats: when a state comes back shifted in time, so does all that follows.
+
+Two levels: the turns of the body within a round (only actors and FIFOs at work in the body count;
+the others stand still meanwhile), and the rounds (everything counts).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hw_models.network import Network
+from hw_models.recurrence import State, Tables
+from hw_models.tables import Slot
+
+UNSET = -1
+MEMORY = 8  # how many past states are kept: the longest period that is found
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """Hold a state as seen at one event: places, relative times, and the counters by then."""
+
+    place: np.ndarray
+    times: np.ndarray
+    now: int
+    index: int
+    counters: tuple[np.ndarray, ...]
+
+
+class Shortcut:
+    """Watch the anchor's turns and skip when the state comes back."""
+
+    def __init__(
+        self, network: Network, tab: Tables, st: State, slots: list[Slot], rounds: int, anchor: int
+    ) -> None:
+        self.tab, self.st, self.rounds, self.anchor = tab, st, rounds, anchor
+        self.of_actor = [[s for s in slots if s.actor == a.name] for a in network.actors]
+        self.all_actors = np.arange(len(network.actors))
+        self.all_fifos = np.arange(len(network.channels))
+        at = {name: i for i, name in enumerate(network.channels)}
+        self.body_actors = np.array(
+            [i for i, a in enumerate(network.actors) if a.loops > 0 and a.body.firings], np.int64
+        )
+        moved = {at[f] for i in self.body_actors for k in network.actors[i].body.kinds
+                 for f in (*k.pops, *k.pushes)}  # fmt: skip
+        self.body_fifos = np.array(sorted(moved), np.int64)
+        names = [a.name for a in network.actors]
+        self.ends = [tuple(names.index(e) for e in network.ends(f)) for f in network.channels]
+        inside = set(self.body_actors.tolist())
+        # Were an end of a body's FIFO outside, it would have to move while the body repeats.
+        self.closed = all(set(self.ends[f]) <= inside for f in self.body_fifos)
+        self.seen_loops: list[Sighting] = []
+        self.seen_rounds: list[Sighting] = []
+        self.last_turn = 0
+
+    def at_anchor(self) -> None:
+        """Look at the state after a turn of the anchor, and skip ahead where it has come back."""
+        turn = int(self.st.turn[self.anchor])
+        if turn != self.last_turn:
+            self.last_turn, self.seen_loops = turn, []
+            if turn < self.rounds:
+                self._look(self.all_actors, self.all_fifos, self.seen_rounds, turn)
+            return
+        alike = (self.st.section[self.body_actors] == 1) & (self.st.turn[self.body_actors] == turn)
+        if not self.closed or not alike.all():
+            return
+        self._look(self.body_actors, self.body_fifos, self.seen_loops, None)
+
+    def _look(
+        self, actors: np.ndarray, fifos: np.ndarray, seen: list[Sighting], turn: int | None
+    ) -> None:
+        st = self.st
+        index = int(st.loop[self.anchor]) if turn is None else turn
+        sighting = self._sight(actors, fifos, index, in_body=turn is None)
+        for old in reversed(seen):
+            same = np.array_equal(old.place, sighting.place)
+            if same and np.array_equal(old.times, sighting.times):
+                seen.clear()
+                self._skip(actors, fifos, old, sighting, in_body=turn is None)
+                return
+        seen.append(sighting)
+        del seen[:-MEMORY]
+
+    def _sight(self, actors: np.ndarray, fifos: np.ndarray, index: int, in_body: bool) -> Sighting:
+        st, tab = self.st, self.tab
+        now = int(st.ready[self.anchor])
+        along = st.loop if in_body else st.turn
+        place = [along[actors] - index, st.run[actors], st.left[actors], st.phase[actors]]
+        if not in_body:
+            place += [st.section[actors], st.loop[actors]]
+        times = [st.ready[actors] - now]
+        for f in fifos:
+            held, depth, ring = int(st.held[f]), int(tab.depth[f]), int(tab.ring_at[f])
+            place.append(np.array([held]))
+            there = ring + (st.head[f] + np.arange(held)) % depth
+            times.append(st.arrival[there] - now)
+            # A place given up before its maker is free again no longer matters: when, is forgotten.
+            free = ring + (st.tail[f] + np.arange(depth - held)) % depth
+            floor = st.ready[self.ends[f][0]]
+            times.append(np.maximum(st.freed[free] + 1, floor) - now)
+        counters = tuple(c.copy() for c in (st.busy, st.starved, st.blocked))
+        return Sighting(np.concatenate(place), np.concatenate(times), now, index, counters)
+
+    def _skip(
+        self, actors: np.ndarray, fifos: np.ndarray, old: Sighting, new: Sighting, in_body: bool
+    ) -> None:
+        st, tab = self.st, self.tab
+        period, shift = new.index - old.index, new.now - old.now
+        if in_body:
+            room = int((tab.loops[actors] - 1 - st.loop[actors]).min())
+        else:
+            room = self.rounds - 1 - int(st.turn.max())
+        times = room // period
+        if times < 1:
+            return
+        if in_body:
+            self._repeat_loops(actors, old, period, shift, times)
+        else:
+            self._repeat_rounds(period, shift, times)
+            self.last_turn = int(st.turn[self.anchor])
+        st.ready[actors] += shift * times
+        for f in fifos:
+            ring = slice(int(tab.ring_at[f]), int(tab.ring_at[f] + tab.depth[f]))
+            st.arrival[ring] += shift * times
+            st.freed[ring] += shift * times
+
+    def _repeat_loops(
+        self, actors: np.ndarray, old: Sighting, period: int, shift: int, times: int
+    ) -> None:
+        """Fill in what the skipped turns of the body would have filed, and move the actors on."""
+        st = self.st
+        turn = int(st.turn[self.anchor])
+        for a in actors:
+            for slot in self.of_actor[a]:
+                if slot.section == 1:
+                    loops = slice(slot.first, slot.first + slot.stride * slot.count, slot.stride)
+                    for filed in (st.begin[turn, loops], st.end[turn, loops]):
+                        last = int(st.loop[a]) - int(filed[st.loop[a]] == UNSET)
+                        _extend(filed, last, period, shift, times)
+        for counter, was in zip((st.busy, st.starved, st.blocked), old.counters, strict=True):
+            counter[turn] += (counter[turn] - was[turn]) * times
+        st.loop[actors] += period * times
+
+    def _repeat_rounds(self, period: int, shift: int, times: int) -> None:
+        """Fill in what the skipped rounds would have filed, and move the actors on."""
+        st = self.st
+        for a, slots in enumerate(self.of_actor):
+            turn = int(st.turn[a])
+            for slot in slots:
+                for at in range(slot.first, slot.first + slot.stride * slot.count, slot.stride):
+                    for filed in (st.begin[:, at], st.end[:, at]):
+                        last = turn - int(filed[turn] == UNSET)
+                        _extend(filed, last, period, shift, times)
+            _extend(st.finish[:, a], turn - 1, period, shift, times)
+            _insert(st.busy[:, a], turn, period, times)
+        for f, (maker, taker) in enumerate(self.ends):
+            _insert(st.blocked[:, f], int(st.turn[maker]), period, times)
+            _insert(st.starved[:, f], int(st.turn[taker]), period, times)
+        st.turn[:] += period * times
+
+
+def _extend(filed: np.ndarray, last: int, period: int, shift: int, times: int) -> None:
+    """Go on filing times after index `last` as the latest `period` of them did."""
+    pattern = filed[last - period + 1 : last + 1].copy()
+    for n in range(times):
+        start = last + 1 + n * period
+        filed[start : start + period] = pattern + shift * (n + 1)
+
+
+def _insert(counts: np.ndarray, turn: int, period: int, times: int) -> None:
+    """Repeat the counts of the latest `period` whole rounds, and move the open one behind them."""
+    moved = period * times
+    counts[turn + moved] = counts[turn]
+    counts[turn : turn + moved] = np.tile(counts[turn - period : turn], times)

@@ -1,0 +1,107 @@
+"""Flatten a network into the arrays that the compiled recurrences read and write."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hw_models.network import Firing, Network
+from hw_models.recurrence import State, Tables
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Say where the times of a task are filed: at first + loop * stride, `count` loops."""
+
+    actor: str
+    task: str
+    section: int
+    first: int
+    stride: int
+    count: int
+
+
+def flatten(network: Network) -> tuple[Tables, list[Slot]]:
+    """Return the tables of a network, and where the times of its tasks are filed."""
+    fifo_at = {name: i for i, name in enumerate(network.channels)}
+    kinds: dict[Firing, int] = {}
+    columns: dict[str, list[np.ndarray]] = {
+        c: [] for c in ("kind", "times", "task", "open", "close")
+    }
+    count = len(network.actors)
+    first, last = np.zeros((count, 3), np.int64), np.zeros((count, 3), np.int64)
+    slot_at, tasks = np.zeros((count, 3), np.int64), np.zeros((count, 3), np.int64)
+    slots: list[Slot] = []
+    runs = width = 0
+    for a, actor in enumerate(network.actors):
+        for s, program in enumerate(actor.sections):
+            turns = (1, actor.loops, 1)[s]
+            names = [k.task for k in program.kinds]
+            ids = {n: i for i, n in enumerate(dict.fromkeys(names))}
+            of_run = np.array([ids[n] for n in names], np.int64)[program.index]
+            opens = np.ones(of_run.size, bool)
+            opens[1:] = of_run[1:] != of_run[:-1]
+            task = np.cumsum(opens) - 1
+            closes = np.roll(opens, -1)
+            new = np.array([kinds.setdefault(k, len(kinds)) for k in program.kinds], np.int64)
+            for name, column in (
+                ("kind", new[program.index]), ("times", program.times), ("task", task),
+                ("open", opens), ("close", closes),
+            ):  # fmt: skip
+                columns[name].append(column)
+            first[a, s], last[a, s] = runs, runs + of_run.size
+            runs += of_run.size
+            starts = np.flatnonzero(opens)
+            slot_at[a, s], tasks[a, s] = width, starts.size
+            for i, at in enumerate(starts):
+                name = program.kinds[program.index[at]].task
+                slots.append(Slot(actor.name, name, s, width + i, starts.size, turns))
+            width += starts.size * turns
+    flat = {name: np.concatenate(c) if c else np.zeros(0) for name, c in columns.items()}
+    listed = list(kinds)
+    depth = np.array([c.depth for c in network.channels.values()], np.int64)
+    pops, pop_at = _ragged([[fifo_at[f] for f in k.pops] for k in listed])
+    pushes, push_at = _ragged([[fifo_at[f] for f in k.pushes] for k in listed])
+    tables = Tables(
+        run_kind=flat["kind"].astype(np.int64),
+        run_times=flat["times"].astype(np.int64),
+        run_task=flat["task"].astype(np.int64),
+        run_opens=flat["open"].astype(bool),
+        run_closes=flat["close"].astype(bool),
+        first=first, last=last,
+        loops=np.array([a.loops for a in network.actors], np.int64),
+        pops=pops, pop_at=pop_at, pushes=pushes, push_at=push_at,
+        latency=np.array([k.latency for k in listed], np.int64),
+        over=np.array([k.interval.numerator for k in listed], np.int64),
+        under=np.array([k.interval.denominator for k in listed], np.int64),
+        depth=depth,
+        ring_at=np.concatenate([[0], np.cumsum(depth)])[:-1].astype(np.int64),
+        slot_at=slot_at, tasks=tasks,
+    )  # fmt: skip
+    return tables, slots
+
+
+def fresh_state(network: Network, tab: Tables, slots: list[Slot], rounds: int) -> State:
+    """Return the state before the first firing: all free at cycle 0, initial beats there."""
+    actors, fifos = len(network.actors), len(network.channels)
+    width = sum(s.count for s in slots)
+    held = np.array([c.initial for c in network.channels.values()], np.int64)
+
+    def zeros(*shape: int) -> np.ndarray:
+        return np.zeros(shape, np.int64)
+
+    return State(
+        section=zeros(actors), loop=zeros(actors), run=zeros(actors), left=zeros(actors),
+        turn=zeros(actors), ready=zeros(actors), phase=zeros(actors),
+        held=held, head=zeros(fifos), tail=held % np.maximum(tab.depth, 1),
+        arrival=zeros(int(tab.depth.sum())), freed=zeros(int(tab.depth.sum())) - 1,
+        busy=zeros(rounds, actors), starved=zeros(rounds, fifos), blocked=zeros(rounds, fifos),
+        finish=zeros(rounds, actors), begin=zeros(rounds, width) - 1, end=zeros(rounds, width) - 1,
+    )  # fmt: skip
+
+
+def _ragged(rows: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Join rows into one array and the places at which they begin."""
+    flat = np.array([x for row in rows for x in row], np.int64)
+    return flat, np.cumsum([0, *(len(row) for row in rows)]).astype(np.int64)

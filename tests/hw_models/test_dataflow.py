@@ -1,0 +1,86 @@
+"""The recurrences give what an event simulation gives, and the shortcut changes nothing."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cosim.ir.errors import UserError
+from hw_models.dataflow import solve
+from hw_models.network import Actor, Channel, Firing, Network, Program
+from tests.hw_models.oracle import play
+
+
+@st.composite
+def networks(draw):
+    """Draw actors with random programs, joined by random FIFOs, some of them loops."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    count = int(rng.integers(2, 6))
+    loops = int(rng.integers(1, 9))
+    lengths = rng.integers(1, 9, size=(count, 3)) * (rng.random((count, 3)) < (0.5, 1.0, 0.5))
+    pops = [[[set() for _ in range(n)] for n in row] for row in lengths]
+    pushes = [[[set() for _ in range(n)] for n in row] for row in lengths]
+    channels = {}
+    for f in range(int(rng.integers(1, 2 * count))):
+        maker, taker = (int(x) for x in rng.integers(0, count, 2))
+        name, moved = f"f{f}", 0
+        for section in range(3):
+            most = min(lengths[maker][section], lengths[taker][section])
+            n = int(rng.integers(0, most + 1))
+            moved += n
+            for table, actor in ((pushes, maker), (pops, taker)):
+                for at in rng.choice(lengths[actor][section], size=n, replace=False):
+                    table[actor][section][at].add(name)
+        if moved:
+            initial = int(rng.integers(0, 3)) if maker >= taker else 0
+            channels[name] = Channel(int(rng.integers(1, 7)) + initial, initial)
+    actors = []
+    for a in range(count):
+        programs = []
+        for section in range(3):
+            runs = []
+            for i, o in zip(pops[a][section], pushes[a][section], strict=True):
+                interval = Fraction(int(rng.integers(2, 8)), 2)
+                if interval < 1 or rng.random() < 0.6:
+                    interval = Fraction(1)
+                task = f"t{int(rng.integers(0, 2))}"
+                kind = Firing(
+                    tuple(sorted(i)), tuple(sorted(o)), int(rng.integers(1, 9)), interval, task
+                )
+                runs.append((int(rng.integers(1, 4)) if not i | o else 1, kind))
+            programs.append(Program.of(*runs))
+        actors.append(Actor(f"a{a}", *programs, loops=loops))
+    return Network(tuple(actors), channels)
+
+
+@settings(max_examples=300)
+@given(networks(), st.integers(1, 5))
+def test_each_round_ends_when_the_event_simulation_ends_it(network, rounds):
+    expected = play(network, rounds)
+    if expected is None:
+        with pytest.raises(UserError, match="deadlocks"):
+            solve(network, rounds)
+        return
+    for shortcut in (False, True):
+        timing = solve(network, rounds, shortcut)
+        for actor in network.actors:
+            assert expected[1][actor.name] == timing.finish(actor.name).tolist(), actor.name
+
+
+@settings(max_examples=200)
+@given(networks(), st.integers(1, 12), st.integers(1, 40))
+def test_the_shortcut_files_what_every_firing_would(network, rounds, loops):
+    actors = tuple(Actor(a.name, *a.sections, loops=loops) for a in network.actors)
+    network = Network(actors, network.channels)
+    try:
+        whole = solve(network, rounds, shortcut=False)
+    except UserError:
+        with pytest.raises(UserError, match="deadlocks"):
+            solve(network, rounds)
+        return
+    short = solve(network, rounds)
+    for name in ("finish", "busy", "starved", "blocked", "begin", "end"):
+        a, b = getattr(whole, f"{name}_cycles"), getattr(short, f"{name}_cycles")
+        assert a.tolist() == b.tolist(), name
