@@ -35,6 +35,11 @@ class Argmax(Op):
         seen = xp.cumulative_sum(xp.astype(hit, x.dtype), axis=-1)
         return xp.sum(xp.astype(seen == 0, x.dtype), axis=-1)
 
+    def peak(self, inputs: Types) -> int:
+        """Bound the input and the count of flags."""
+        (x,) = inputs
+        return max(x.peak, x.shape[-1])
+
     def work(self, inputs: Types, out: TensorType) -> Work:
         """Compare every element once."""
         (x,) = inputs

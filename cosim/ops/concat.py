@@ -20,7 +20,7 @@ class Concat(Op):
     def infer(self, inputs: Types) -> TensorType:
         """Require one type and equal leading axes."""
         first = inputs[0]
-        for t in inputs[1:]:
+        for t in inputs:
             if t.dtype != first.dtype or t.shape[:-1] != first.shape[:-1] or not t.shape:
                 raise self.refuse(f"{first} and {t} differ in type or leading axes, or are scalars")
         size = sum(t.shape[-1] for t in inputs)

@@ -35,6 +35,12 @@ class Dequantize(Op):
         scale = decode_scale(c, self.mantissa_bits)
         return q * expand_groups(scale, self.group, q.shape[-1])
 
+    def peak(self, inputs: Types) -> int:
+        """Bound the largest scale and the product."""
+        q, c = inputs
+        _, most = code_bounds(c, self.mantissa_bits)
+        return max(q.peak, c.peak, most, self.infer(inputs).peak)
+
     def work(self, inputs: Types, out: TensorType) -> Work:
         """Shift every element, and add where scales have a mantissa."""
         q, c = inputs

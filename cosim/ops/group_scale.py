@@ -72,7 +72,8 @@ def group_max(x: Array, group: int) -> Array:
     count = -(-size // group)
     pad = count * group - size
     if pad:
-        x = xp.concat([x, xp.zeros_like(x[..., :pad])], axis=-1)
+        zeros = xp.zeros((*x.shape[:-1], pad), dtype=x.dtype, device=x.device)
+        x = xp.concat([x, zeros], axis=-1)
     return xp.max(xp.reshape(x, (*x.shape[:-1], count, group)), axis=-1)
 
 

@@ -62,6 +62,12 @@ class Linear(Op):
         w = w * expand_groups(m, self.weight_group, k)
         return q @ namespace(w).permute_dims(w, (1, 0))
 
+    def peak(self, inputs: Types) -> int:
+        """Bound the scaled operands and their sum; it holds for every partial sum."""
+        q, w, m = inputs[:3]
+        scaled = max(self._activation(inputs).peak, w.peak * m.peak)
+        return max(scaled, self.infer(inputs).peak, *(t.peak for t in inputs))
+
     def work(self, inputs: Types, out: TensorType) -> Work:
         """Count R*K multiply-accumulates, and one scaling per row and group."""
         q, w, m = inputs[:3]

@@ -1,0 +1,1 @@
+"""Test each operator against something that this project did not write."""
