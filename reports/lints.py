@@ -21,13 +21,14 @@ class StepRow:
 
 @dataclass(frozen=True)
 class LintRow:
-    """Say what a lint found: its value beside its limit, and the sentence for people."""
+    """Say what a lint found: its value beside its limit, whether it warns, and the sentence."""
 
     recipe: str
     kind: str
     where: str
     value: float
     limit: float
+    warns: bool
     sentence: str
 
 
@@ -53,16 +54,24 @@ def steps_table(steps: Sequence[StepRow]) -> Table:
     return Table("steps", "Quantisation steps", columns, rows)
 
 
-def lints_table(lints: Sequence[LintRow]) -> Table:
-    """Print a row per finding."""
+def lints_table(lints: Sequence[LintRow], all_of_them: bool = True) -> Table:
+    """Print a row per finding, warnings first; or the warnings alone, and how many are fine."""
     columns = (
         Column("recipe", "recipe"),
+        Column("verdict", "verdict"),
         Column("kind", "lint"),
         Column("where", "where"),
         Column("value", "value", "measured", "4"),
         Column("limit", "limit", "given", "4"),
         Column("sentence", "what it means"),
     )
-    rows = tuple((x.recipe, x.kind, x.where, x.value, x.limit, x.sentence) for x in lints)
-    note = "" if rows else "Nothing to warn of."
+    shown = sorted(lints, key=lambda x: not x.warns)
+    fine = sum(not x.warns for x in lints)
+    if not all_of_them:
+        shown = [x for x in shown if x.warns]
+    rows = tuple(
+        (x.recipe, "warning" if x.warns else "fine", x.kind, x.where, x.value, x.limit, x.sentence)
+        for x in shown
+    )
+    note = f"{len(lints) - fine} warnings; {fine} findings are within their limits."
     return Table("lints", "Lints", columns, rows, note)

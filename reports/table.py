@@ -52,10 +52,9 @@ class Table:
 
     def text(self) -> str:
         """Print aligned columns under their titles and origins, numbers to the right."""
-        heads: list[list[str]] = [
-            [c.title for c in self.columns],
-            [c.origin or "" for c in self.columns],
-        ]
+        heads: list[list[str]] = [[c.title for c in self.columns]]
+        if any(c.origin for c in self.columns):
+            heads.append([c.origin or "" for c in self.columns])
         body = [
             [show(cell, c) for c, cell in zip(self.columns, row, strict=True)] for row in self.rows
         ]

@@ -156,11 +156,21 @@ def summary(first: str | None = None) -> Summary:
         ),
         lints=(
             LintRow(
+                "w8a8",
+                "state ceiling",
+                "layers.2.ssm",
+                0.2,
+                0.99,
+                False,
+                "the state reached 20.0% of its ceiling",
+            ),
+            LintRow(
                 "w4a4-rtn",
                 "saturation",
                 "layers.2.in_q",
                 0.031,
                 0.01,
+                True,
                 "3.1 % of the values of layers.2.in_q saturate; widen its scale or rotate.",
             ),
         ),

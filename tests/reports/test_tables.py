@@ -140,7 +140,7 @@ def test_energies_of_two_processes_are_not_added_up():
         return energy.Constant("MAC", 1.0, "pJ", "measured", "a paper", process)
 
     energy.refuse_mixed([at("16 nm, 0.85 V"), at("16 nm, 0.85 V"), at("")])
-    with pytest.raises(InternalError, match="16 nm.* and 45 nm.* must not"):
+    with pytest.raises(InternalError, match=r"16 nm.* and 45 nm.* must not"):
         energy.refuse_mixed([at("16 nm, 0.85 V"), at("45 nm, 0.9 V")])
 
 
@@ -151,8 +151,12 @@ def test_coverage_is_whole_only_where_nothing_is_missing():
     assert coverage.table([partial]).rows[0][-1] == "fft"
 
 
-def test_lints_of_a_clean_graph_say_so():
-    assert "Nothing to warn of." in lints.lints_table([]).text()
+def test_lints_warn_first_and_count_the_rest():
+    found = summary().lints
+    assert [row[1] for row in lints.lints_table(found).rows] == ["warning", "fine"]
+    short = lints.lints_table(found, all_of_them=False)
+    assert [row[3] for row in short.rows] == ["layers.2.in_q"]
+    assert short.note == "1 warnings; 1 findings are within their limits."
 
 
 def test_summary_lists_coverage_first_and_leaves_empty_tables_out():

@@ -1,0 +1,43 @@
+"""Run one command, and turn what goes wrong into a sentence and an exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from cosim.cli.parser import build_parser
+from cosim.ir.errors import UserError
+
+GOOD, MISMATCH, BAD_INPUT, OUR_FAULT, STOPPED = 0, 1, 2, 3, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command in `argv` (default: the process's own) and return the exit status."""
+    args = build_parser().parse_args(argv)
+    try:
+        status: int = args.command(args)
+        sys.stdout.flush()
+        return status
+    except UserError as error:
+        return _fail(BAD_INPUT, str(error))
+    except KeyboardInterrupt:
+        return _fail(STOPPED, "stopped; what was finished is kept, the same command goes on there")
+    except BrokenPipeError:
+        # Whoever read our output has read enough; Python must not complain again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return GOOD
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(BAD_INPUT, f"{where}{error.strerror or error}; nothing was half-written")
+    except MemoryError:
+        return _fail(BAD_INPUT, "out of memory; give a shorter text or a smaller model")
+    except Exception:
+        traceback.print_exc()
+        return _fail(OUR_FAULT, "this is a fault of cosim, not of your input; please report it")
+
+
+def _fail(status: int, sentence: str) -> int:
+    print(f"cosim: {sentence}", file=sys.stderr, flush=True)
+    return status

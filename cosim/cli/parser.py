@@ -1,0 +1,149 @@
+"""Describe the commands and their options; nothing heavy is imported, so that help is fast."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from cosim.cli import commands, graphs, listing
+
+DESCRIPTION = (
+    "Turn a trained sequence model into one integer graph; run it, price it, report on it."
+)
+EPILOG = "Start with `cosim demo`. Exit status: 0 fine, 1 bits differ, 2 bad input, 130 stopped."
+RECIPE_HELP = "recipe, such as w4a4 or w4a4-rtn; `cosim models` lists them"
+GRAPH_HELP = "a graph folder, or a run folder together with --recipe"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = argparse.ArgumentParser(prog="cosim", description=DESCRIPTION, epilog=EPILOG)
+    parser.add_argument("--version", action="version", version=listing.version_text())
+    subs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _demo(subs)
+    _walk(subs)
+    _quantize(subs)
+    _run(subs)
+    _verify(subs)
+    _simulate(subs)
+    _report(subs)
+    for name, about, command in (
+        ("models", "list the models and recipes there are", listing.models),
+        ("machines", "list the machines there are", listing.machines),
+    ):
+        _finish(subs.add_parser(name, help=about, description=about), command)
+    return parser
+
+
+def _finish(parser: argparse.ArgumentParser, command: Callable[[argparse.Namespace], int]) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress on stderr")
+    parser.set_defaults(command=command)
+
+
+def _text_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--text", type=Path, help="held-out text (its bytes), or .npy of token ids; the last part "
+        "of it calibrates unless --calibration is given (default: the text beside the model)"
+    )  # fmt: skip
+    parser.add_argument("--calibration", type=Path, help="text or .npy to calibrate with")
+    parser.add_argument("--window", type=_positive, help="tokens after which scoring starts anew")
+    parser.add_argument(
+        "--calibration-windows", type=_positive, help="calibrate with so many windows"
+    )
+
+
+def _walk_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--score-tokens", type=_positive, help="score so many tokens of the text")
+    parser.add_argument("--verify-tokens", type=_positive, help="compare every node over so many")
+    parser.add_argument("--prompt", help="let each recipe go on from here")
+    parser.add_argument("--tokens", type=_positive, help="how many tokens it then writes")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+
+
+def _demo(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    about = "take the shipped model all the way, in under five minutes"
+    parser = subs.add_parser("demo", help=about, description=about)
+    parser.add_argument(
+        "-o",
+        "--out",
+        type=Path,
+        default=Path("cosim-demo"),
+        help="run folder (default: %(default)s)",
+    )
+    _finish(parser, commands.demo)
+
+
+def _walk(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    about = "quantise, score, verify, simulate and report, resuming what is done"
+    parser = subs.add_parser("walk", help=about, description=about)
+    parser.add_argument("model", help="a name of `cosim models`, or a Hugging Face folder")
+    parser.add_argument("--recipe", action="append", help=RECIPE_HELP + "; may be repeated")
+    parser.add_argument(
+        "--machine",
+        default="u280",
+        help="a name of `cosim machines`, a YAML file, or none (default: u280)",
+    )
+    parser.add_argument("-o", "--out", type=Path, required=True, help="run folder")
+    _text_options(parser)
+    _walk_options(parser)
+    _finish(parser, commands.walk)
+
+
+def _quantize(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    about = "turn a float model into an integer graph"
+    parser = subs.add_parser("quantize", help=about, description=about)
+    parser.add_argument("model", help="a name of `cosim models`, or a Hugging Face folder")
+    parser.add_argument("--recipe", required=True, help=RECIPE_HELP)
+    parser.add_argument("-o", "--out", type=Path, required=True, help="run folder")
+    _text_options(parser)
+    _finish(parser, commands.quantize)
+
+
+def _graph(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("graph", type=Path, help=GRAPH_HELP)
+    parser.add_argument("--recipe", help="which graph of a run folder")
+
+
+def _run(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    about = "let an integer graph write text, greedily"
+    parser = subs.add_parser("run", help=about, description=about)
+    _graph(parser)
+    parser.add_argument("--prompt", default="def ", help="text to go on from (default: 'def ')")
+    parser.add_argument("--tokens", type=_positive, default=200, help="default: %(default)s")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    _finish(parser, graphs.run)
+
+
+def _verify(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    about = "compare the reference and the fast executor, node by node, with =="
+    parser = subs.add_parser("verify", help=about, description=about)
+    _graph(parser)
+    parser.add_argument("--text", type=Path, help="text or .npy (default: that of the run folder)")
+    parser.add_argument("--tokens", type=_positive, default=512, help="default: %(default)s")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    _finish(parser, graphs.verify)
+
+
+def _simulate(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    about = "model cycles and energy of one token on a machine"
+    parser = subs.add_parser("simulate", help=about, description=about)
+    _graph(parser)
+    parser.add_argument("--machine", default="u280", help="name or YAML file (default: u280)")
+    parser.add_argument("--trace", type=Path, help="write the timeline here, for Perfetto")
+    _finish(parser, graphs.simulate)
+
+
+def _report(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    about = "write the report of a run folder again"
+    parser = subs.add_parser("report", help=about, description=about)
+    parser.add_argument("run", type=Path, help="a run folder of `cosim walk` or `cosim demo`")
+    _finish(parser, commands.report)
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not at least 1")
+    return value

@@ -1,0 +1,1 @@
+"""Walk from a float model to bits, accuracy, cycles, energy and a report; each step resumes."""

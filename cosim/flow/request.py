@@ -1,0 +1,87 @@
+"""Say what a run is asked for, and keep that in the run folder, so that it can be asked again."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from cosim.ir.errors import UserError
+from cosim.ir.write import write_file
+
+REQUEST_FILE = "run.json"
+DEFAULT_RECIPES = ("w8a8", "w4a8", "w4a4", "w4a4-rtn")
+
+
+@dataclass(frozen=True)
+class Request:
+    """Hold the questions of a run; paths are text, so that the request can be stored.
+
+    `window` is the length in tokens after which scoring starts anew; `prompt` empty: write nothing;
+    `machine` None: no cycles and no energy.
+    """
+
+    model: str
+    recipes: tuple[str, ...] = DEFAULT_RECIPES
+    machine: str | None = "u280"
+    text: str | None = None
+    calibration: str | None = None
+    window: int = 512
+    score_tokens: int = 16384
+    calibration_windows: int = 8
+    verify_tokens: int = 512
+    prompt: str = ""
+    write_tokens: int = 120
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        """Refuse what no run can answer."""
+        if len(set(self.recipes)) != len(self.recipes) or not self.recipes:
+            raise UserError(f"recipes {', '.join(self.recipes)}: name each once, at least one")
+        if self.window < 2:
+            raise UserError(f"a window of {self.window} tokens: scoring needs at least 2")
+
+    def command(self, out: Path) -> str:
+        """Print the command line that asks for the same."""
+        words = ["cosim", "walk", self.model]
+        for recipe in self.recipes:
+            words += ["--recipe", recipe]
+        defaults = Request(self.model)
+        options = {
+            "--machine": "machine",
+            "--text": "text",
+            "--calibration": "calibration",
+            "--window": "window",
+            "--score-tokens": "score_tokens",
+            "--calibration-windows": "calibration_windows",
+            "--verify-tokens": "verify_tokens",
+            "--prompt": "prompt",
+            "--tokens": "write_tokens",
+            "--device": "device",
+        }
+        for option, name in options.items():
+            value = getattr(self, name)
+            if value != getattr(defaults, name):
+                words += [option, "none" if value is None else str(value)]
+        return shlex.join([*words, "-o", str(out)])
+
+    def save(self, folder: Path) -> None:
+        """Write the request into a run folder."""
+        write_file(folder / REQUEST_FILE, json.dumps(dataclasses.asdict(self), indent=1) + "\n")
+
+
+def load_request(folder: Path) -> Request:
+    """Read the request of a run folder; raise UserError if it is none."""
+    from pydantic import TypeAdapter, ValidationError
+
+    path = Path(folder) / REQUEST_FILE
+    try:
+        return TypeAdapter(Request).validate_python(json.loads(path.read_text(encoding="utf-8")))
+    except OSError:
+        raise UserError(
+            f"{folder} is no run folder: it has no {REQUEST_FILE}; make one with `cosim walk`"
+        ) from None
+    except (ValueError, ValidationError) as error:
+        raise UserError(f"{path} is damaged ({str(error).splitlines()[0]}); walk again") from None

@@ -1,0 +1,85 @@
+"""Do all steps of a run in order, and write its files."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+from cosim.flow.bench import Bench
+from cosim.flow.folder import RunFolder
+from cosim.flow.outputs import write_outputs
+from cosim.flow.request import Request
+from cosim.flow.simulate import Simulated, read_trace, simulate_step
+from cosim.flow.steps import (
+    QuantisedGraph,
+    quantise_step,
+    score_float_step,
+    score_step,
+    verify_step,
+    write_step,
+)
+from cosim.machine import load_machine
+from quant.recipes import find_recipe
+from reports.accuracy import Accuracy
+from reports.exactness import Exactness
+from reports.summary import Sample, Summary
+
+
+def walk(request: Request, folder: RunFolder) -> Summary:
+    """Answer a request from the run folder, doing what is not done; write the files and return all.
+
+    Bits that differ are in the summary, not raised. Raise UserError for bad input, before any work
+    where it can be seen then.
+    """
+    for recipe in request.recipes:
+        find_recipe(recipe)
+    machine = load_machine(request.machine) if request.machine else None
+    bench = Bench(request, folder)
+    bench.split  # noqa: B018 - a text that will not do is said before minutes of work
+    graphs: dict[str, QuantisedGraph] = {}
+    scores: list[Accuracy] = [score_float_step(bench)]
+    request.save(folder.path)  # not before a step has found the model to be good
+    checks: list[Exactness] = []
+    samples: list[Sample] = []
+    simulated: dict[str, Simulated] = {}
+    for recipe in request.recipes:
+        graphs[recipe] = quantise_step(bench, recipe)
+        digest = graphs[recipe].hash
+        scores.append(score_step(bench, recipe, digest))
+        checks.append(verify_step(bench, recipe, digest))
+        if machine is not None:
+            simulated[recipe] = simulate_step(bench, recipe, digest, machine)
+        if request.prompt:
+            samples.append(write_step(bench, recipe, digest))
+    first = next(iter(simulated.values()), None)
+    run = Summary(
+        model=bench.source.name,
+        machine=machine.name if machine else "",
+        command=request.command(folder.path),
+        version=version_text(),
+        accuracy=tuple(scores),
+        exactness=tuple(checks),
+        coverage=tuple(s.coverage for s in simulated.values()),
+        operators=first.operators if first else (),
+        speeds=tuple(s.speed for s in simulated.values()),
+        units=tuple(u for s in simulated.values() for u in s.units),
+        costs=tuple(s.costs for s in simulated.values()),
+        energy=tuple(e for s in simulated.values() for e in s.energy),
+        machine_constants=first.machine_constants if first else (),
+        energy_constants=first.energy_constants if first else (),
+        steps=tuple(step for g in graphs.values() for step in g.steps),
+        lints=tuple(lint for g in graphs.values() for lint in g.lints),
+        samples=tuple(samples),
+        hashes=tuple((recipe, g.hash) for recipe, g in graphs.items()),
+    )
+    traces = {recipe: read_trace(bench, recipe) for recipe in simulated}
+    with folder.progress.task("report"):
+        write_outputs(run, traces, folder.path)
+    return run
+
+
+def version_text() -> str:
+    """Return the version of the installed distribution."""
+    try:
+        return version("cosim-toolkit")
+    except PackageNotFoundError:
+        return "unknown (not installed)"

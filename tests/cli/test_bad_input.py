@@ -1,0 +1,303 @@
+"""Bad input ends in one sentence and status 2, and leaves what existed as it was."""
+
+import hashlib
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from tests.cli.command import ROOT, WALK, command
+from tests.cli.tiny import CONFIG, tensors
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Return the hash of every file."""
+    return {
+        str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
+
+
+def refused(*argv, said: str) -> None:
+    """Run a command that must fail with one sentence."""
+    ran = command(*argv)
+    assert ran.status == 2, ran
+    assert said in ran.err
+    lines = [line for line in ran.err.splitlines() if not line.endswith((" s", "reused"))]
+    assert len(lines) == 1, ran.err
+    assert lines[0].startswith("cosim: ")
+    assert ran.out == ""
+
+
+def cut(folder):
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def change(name, value):
+    def apply(folder):
+        data = load_file(folder / "model.safetensors")
+        data[name] = value(data[name])
+        save_file(data, folder / "model.safetensors")
+
+    return apply
+
+
+def nan(array):
+    array = array.copy()
+    array.flat[0] = np.nan
+    return array
+
+
+def infinite(array):
+    return np.full_like(array, np.inf)
+
+
+def config(**changes):
+    def apply(folder):
+        (folder / "config.json").write_text(json.dumps({**CONFIG, **changes}))
+
+    return apply
+
+
+def pickle_only(folder):
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+
+
+def without(name):
+    return lambda folder: (folder / name).unlink()
+
+
+def text(data):
+    return lambda folder: (folder / "held_out.txt").write_bytes(data)
+
+
+NORM = "backbone.layers.0.norm.weight"
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (without("model.safetensors"), "holds no weights"),
+        (cut, "cannot be read as safetensors"),
+        (change(NORM, lambda a: a[:-1]), "[23]"),
+        (change(NORM, nan), "holds 1 of 24 values that are NaN or infinite"),
+        (change(NORM, infinite), "holds 24 of 24 values that are NaN or infinite"),
+        (config(model_type="rwkv9"), "model_type is 'rwkv9', but the known ones are mamba"),
+        (config(hidden_act="relu"), "relu"),
+        (pickle_only, "is a Python pickle, which can run any code"),
+        (without("config.json"), "config.json"),
+        (lambda f: (f / "config.json").write_text("{"), "is not valid JSON"),
+        (text(b""), "is empty"),
+        (text(b"abc" * 10), "holds 30 tokens, but the window needs 64"),
+        (without("held_out.txt"), "has no text beside it"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_bad_model_folder(model, run, damage, said):
+    before = contents(run)
+    damage(model)
+    refused("walk", model, *WALK, "-o", run, said=said)
+    assert contents(run) == before
+
+
+def test_names_that_nothing_has(model, run):
+    for argv, said in (
+        (
+            ("walk", "no-such-model", *WALK, "-o", run),
+            "there is no model 'no-such-model'; name one",
+        ),
+        (("walk", "./no/folder", *WALK, "-o", run), "There is no model folder no/folder"),
+        (("walk", model / "config.json", *WALK, "-o", run), "config.json"),
+        (("walk", model, "--recipe", "w1a1", "-o", run), "no recipe 'w1a1'; there are w8a8"),
+        (("walk", model, "--machine", "u9999", "-o", run), "machine 'u9999' is unknown"),
+        (("walk", model, *WALK, "--device", "tpu9", "-o", run), "device 'tpu9' cannot be used"),
+        (("walk", model, *WALK, "--text", "none.txt", "-o", run), "none.txt cannot be read"),
+        (("walk", model, *WALK, "-o", model / "config.json"), "is a file; give a folder"),
+        (("report", model), "is no run folder"),
+        (("run", run, "--recipe", "w4a4"), "'w4a4' is not among them"),
+        (("run", model), "no graph.json there"),
+        (("run", run, "--prompt", ""), "the prompt is empty"),
+        (("verify", run / "graph/w8a8-rtn"), "names no text; give one with --text"),
+        (("verify", run, "--text", model), "Is a directory"),
+        (("simulate", run, "--machine", "none.yaml"), "none.yaml"),
+    ):
+        refused(*argv, said=said)
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        ((), "required"),
+        (("fly",), "invalid choice: 'fly'"),
+        (("run", "x", "--tokens", "0"), "0 is not at least 1"),
+        (("run", "x", "--tokens", "many"), "invalid"),
+        (("walk", "m"), "-o"),
+    ],
+)
+def test_a_bad_command_line(argv, said):
+    ran = command(*argv)
+    assert ran.status == 2
+    assert said in ran.err.splitlines()[-1]
+    assert "Traceback" not in ran.err
+
+
+def change_tensor(graph):
+    file = graph / "tensors.safetensors"
+    raw = bytearray(file.read_bytes())
+    raw[-1] ^= 1
+    file.write_bytes(raw)
+
+
+def change_structure(graph):
+    file = graph / "graph.json"
+    file.write_text(file.read_text().replace('"layers.0.', '"layers.7.', 1))
+
+
+def newer(graph):
+    data = json.loads((graph / "graph.json").read_text())
+    data["schema"] += 1
+    (graph / "graph.json").write_text(json.dumps(data))
+
+
+def cut_graph(graph):
+    file = graph / "tensors.safetensors"
+    file.write_bytes(file.read_bytes()[:-10])
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (change_tensor, "does not match its hash"),
+        (change_structure, "does not match its hash"),
+        (newer, "schema 2, this version reads 1"),
+        (cut_graph, "cannot be read"),
+        (lambda g: (g / "graph.json").write_text("[1"), "not a graph file"),
+        (lambda g: (g / "tensors.safetensors").unlink(), "does not match its hash"),
+    ],
+)
+@pytest.mark.parametrize("name", ["run", "verify", "simulate"])
+def test_a_bad_graph_folder(run, name, damage, said):
+    damage(run / "graph/w8a8-rtn")
+    refused(name, run, said=said)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda t: t + "colour: red\n", "colour"),
+        (lambda t: t + "name: again\n", "name"),
+        (lambda t: "- 1\n", "board.yaml"),
+        (lambda t: t + "  : [", "board.yaml"),
+    ],
+    ids=["unknown key", "doubled key", "no mapping", "no YAML"],
+)
+def test_a_bad_machine_file(model, run, tmp_path, change, said):
+    board = tmp_path / "board.yaml"
+    board.write_text(change((ROOT / "cosim/machines/u280.yaml").read_text()))
+    before = contents(run)
+    refused("walk", model, "--machine", board, "-o", run, said=said)
+    assert contents(run) == before
+
+
+def test_a_full_disk_keeps_what_was_there(model, run):
+    """The kernel refuses to let a file grow past a limit, as a full disk does."""
+    before = contents(run)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for limit in (100, 2000, 40_000):  # the last one stops between structure and tensors
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+        try:
+            ran = command("walk", model, *WALK, "--window", "24", "-o", run)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert ran.status == 2, ran
+        assert "File too large" in ran.err.splitlines()[-1]
+        assert "Traceback" not in ran.err
+        after = contents(run)
+        assert {k: v for k, v in after.items() if k in before and k.startswith("graph/")} == {
+            k: v for k, v in before.items() if k.startswith("graph/")
+        }
+        assert not [name for name in after if "/." in f"/{name}"], "a temporary file is left"
+    assert command("walk", model, *WALK, "--window", "24", "-o", run).status == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_a_really_full_disk(model, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"no right to mount a small disk: {mounted.stderr.decode().strip()}")
+    try:
+        ran = command("walk", model, *WALK, "-o", disk / "run")
+        left = contents(disk)
+    finally:
+        subprocess.run(["umount", disk], check=True)
+    assert ran.status == 2, ran
+    assert "No space left" in ran.err.splitlines()[-1]
+    assert "Traceback" not in ran.err
+    assert [name for name in left if "graph" in name] == []
+    assert "run/steps/score-float.json" in left
+
+
+def test_ctrl_c_stops_and_the_walk_goes_on(model, tmp_path):
+    """The signal comes when one step is done and the next one is under way."""
+    run = tmp_path / "run"
+    walk = ["walk", str(model), *WALK, "-o", str(run)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cosim.cli", *walk],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not (run / "steps/quantise-w8a8-rtn.json").exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert out == ""
+    assert "Traceback" not in err
+    assert err.splitlines()[-1].startswith("cosim: stopped; what was finished is kept")
+    assert not (run / "report.html").exists()
+    again = command(*walk)
+    assert again.status == 0
+    assert "score float: reused" in again.err
+    assert "quantise w8a8-rtn: reused" in again.err
+    assert (run / "report.html").exists()
+
+
+def test_a_fault_of_ours_is_not_called_bad_input(monkeypatch):
+    def fail():
+        raise KeyError("x")
+
+    monkeypatch.setattr("cosim.machine.list_machines", fail)
+    ran = command("machines")
+    assert ran.status == 3
+    assert "KeyError" in ran.err
+    assert "this is a fault of cosim" in ran.err
+
+
+def test_a_closed_pipe_is_no_fault(done):
+    ran = subprocess.run(
+        f"{sys.executable} -m cosim.cli run {done / 'run'} --tokens 40 | head -c 1",
+        shell=True, cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ran.stderr == ""
+    assert len(ran.stdout) == 1
+
+
+def test_the_tiny_model_is_what_the_tests_think():
+    assert tensors()[NORM].shape == (24,)
