@@ -43,8 +43,7 @@ class Op:
 
     def peak(self, inputs: Types) -> int:
         """Bound every intermediate magnitude of `meaning`, inputs and result included."""
-        out = self.infer(inputs)
-        return max(out.peak, *(t.peak for t in inputs)) if inputs else out.peak
+        return max(self.infer(inputs).peak, largest(inputs))
 
     def attributes(self) -> dict[str, Attribute]:
         """Return the attributes by name."""
@@ -94,6 +93,11 @@ def exact_type(op: Op, shape: tuple[int, ...], lo: int, hi: int) -> TensorType:
             f"more than {MAX_BITS}; narrow the operands"
         )
     return TensorType(IntType(bits, True), shape, lo, hi)
+
+
+def largest(inputs: Types) -> int:
+    """Return the largest magnitude among the inputs."""
+    return max(t.peak for t in inputs)
 
 
 def product_bounds(a: TensorType, b: TensorType) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from cosim.ir.numerics import Array, shift_left, shift_round
-from cosim.ir.op import Op, Types, product_bounds, same_rank
+from cosim.ir.op import Op, Types, largest, product_bounds, same_rank
 from cosim.ir.types import IntType, TensorType
 from cosim.ir.work import Work, pair
 
@@ -56,7 +56,8 @@ class DecayUpdate(Op):
     def peak(self, inputs: Types) -> int:
         """Bound the sum before rounding."""
         h, _, u, b, lift = inputs
-        return ((h.peak + 1) << self.decay_bits) + (u.peak * b.peak << lift.hi)
+        total = ((h.peak + 1) << self.decay_bits) + (u.peak * b.peak << lift.hi)
+        return max(total, largest(inputs))
 
     def work(self, inputs: Types, out: TensorType) -> Work:
         """Count two multiplications, an addition and a rounding per state element."""

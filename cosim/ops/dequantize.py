@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from cosim.ir.numerics import Array
-from cosim.ir.op import Op, Types, exact_type
+from cosim.ir.op import Op, Types, exact_type, largest
 from cosim.ir.types import TensorType
 from cosim.ir.work import Work
 from cosim.ops.group_scale import check_codes, code_bounds, decode_scale, expand_groups
@@ -37,9 +37,9 @@ class Dequantize(Op):
 
     def peak(self, inputs: Types) -> int:
         """Bound the largest scale and the product."""
-        q, c = inputs
+        _q, c = inputs
         _, most = code_bounds(c, self.mantissa_bits)
-        return max(q.peak, c.peak, most, self.infer(inputs).peak)
+        return max(most, self.infer(inputs).peak, largest(inputs))
 
     def work(self, inputs: Types, out: TensorType) -> Work:
         """Shift every element, and add where scales have a mantissa."""

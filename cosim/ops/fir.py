@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from cosim.ir.numerics import Array, namespace
-from cosim.ir.op import Op, Types, exact_type, product_bounds
+from cosim.ir.op import Op, Types, exact_type, largest, product_bounds
 from cosim.ir.types import TensorType
 from cosim.ir.work import Work, pair
 
@@ -37,7 +37,8 @@ class Fir(Op):
     def peak(self, inputs: Types) -> int:
         """Bound the sum of products and the sum with the bias."""
         window, taps, bias = inputs
-        return window.shape[0] * window.peak * taps.peak + bias.peak
+        total = window.shape[0] * window.peak * taps.peak + bias.peak
+        return max(total, largest(inputs))
 
     def work(self, inputs: Types, out: TensorType) -> Work:
         """Count K multiply-accumulates per channel."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from cosim.ir.numerics import Array, namespace
-from cosim.ir.op import Op, Types, exact_type, product_bounds
+from cosim.ir.op import Op, Types, exact_type, largest, product_bounds
 from cosim.ir.types import MAX_BITS, TensorType, i
 from cosim.ir.work import Work, pair
 from cosim.ops.group_scale import check_codes, code_bounds, decode_scale, expand_groups
@@ -64,22 +64,21 @@ class Linear(Op):
 
     def peak(self, inputs: Types) -> int:
         """Bound the scaled operands and their sum; it holds for every partial sum."""
-        q, w, m = inputs[:3]
+        _q, w, m = inputs[:3]
         scaled = max(self._activation(inputs).peak, w.peak * m.peak)
-        return max(scaled, self.infer(inputs).peak, *(t.peak for t in inputs))
+        return max(scaled, self.infer(inputs).peak, largest(inputs))
 
     def work(self, inputs: Types, out: TensorType) -> Work:
         """Count R*K multiply-accumulates, and one scaling per row and group."""
         q, w, m = inputs[:3]
         rows, k = w.shape
         muls = {pair(m.dtype.bits, w.dtype.bits + q.dtype.bits): m.size} if m.peak > 1 else {}
-        group = self.act_group or k
-        scalings = rows * -(-k // group) if self.act_group else 0
+        scalings = {out.dtype.bits: rows * -(-k // self.act_group)} if self.act_group else {}
         return Work(
             macs={pair(w.dtype.bits, q.dtype.bits): rows * k},
             muls=muls,
-            shifts={out.dtype.bits: scalings},
-            adds={out.dtype.bits: scalings} if self.mantissa_bits else {},
+            shifts=scalings,
+            adds=scalings if self.mantissa_bits else {},
             const_bits=w.size_bits + m.size_bits,
             in_bits=q.size_bits + (inputs[3].size_bits if self.act_group else 0),
             out_bits=out.size_bits,

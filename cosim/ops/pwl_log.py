@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from cosim.ir.numerics import Array, bit_length, namespace, shift_round
-from cosim.ir.op import Op, Types
+from cosim.ir.op import Op, Types, largest
 from cosim.ir.types import IntType, TensorType
 from cosim.ir.work import Work, pair
 
@@ -89,8 +89,10 @@ class PwlLog(Op):
         return shift_round(base[i] + slope[i] * offset, self.guard)
 
     def peak(self, inputs: Types) -> int:
-        """Bound the sum before the last shift."""
-        return max(self._bound(inputs) + (1 << self.guard), inputs[0].hi)
+        """Bound the segment's number and the sum before the last shift."""
+        _, base, _ = inputs
+        index = max(base.shape[0], 1 + self.mantissa_bits)
+        return max(self._bound(inputs) + (1 << self.guard), index, largest(inputs))
 
     def work(self, inputs: Types, out: TensorType) -> Work:
         """Find the leading one, look up, multiply, add, shift, compare with the ends."""

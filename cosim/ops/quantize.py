@@ -61,7 +61,7 @@ class Quantize(Op):
         """Bound the product with the reciprocal and the rounding half."""
         x, c = inputs
         s = (c.hi >> self.mantissa_bits) + RECIPROCAL_BITS + self.mantissa_bits
-        return (max(x.peak, 1) << RECIPROCAL_BITS) + (1 << (s - 1))
+        return max((max(x.peak, 1) << RECIPROCAL_BITS) + (1 << (s - 1)), c.peak)
 
     def work(self, inputs: Types, out: TensorType) -> Work:
         """Shift, round and compare every element; multiply too where scales have a mantissa."""

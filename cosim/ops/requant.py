@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from cosim.ir.numerics import Array, round_bounds, shift_signed
-from cosim.ir.op import Op, Types, same_rank
+from cosim.ir.op import Op, Types, largest, same_rank
 from cosim.ir.types import IntType, TensorType
 from cosim.ir.work import Work
 
@@ -35,7 +35,7 @@ class Requant(Op):
     def peak(self, inputs: Types) -> int:
         """Bound the left-shifted value and the rounding half."""
         x, s = inputs
-        return (x.peak << max(-s.lo, 0)) + ((1 << max(s.hi, 0)) >> 1)
+        return max((x.peak << max(-s.lo, 0)) + ((1 << max(s.hi, 0)) >> 1), largest(inputs))
 
     def work(self, inputs: Types, out: TensorType) -> Work:
         """Shift, add the half and compare with the ends."""

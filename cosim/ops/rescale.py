@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from cosim.ir.numerics import Array, round_bounds, shift_signed
-from cosim.ir.op import Op, Types, product_bounds, same_rank
+from cosim.ir.op import Op, Types, largest, product_bounds, same_rank
 from cosim.ir.types import IntType, TensorType
 from cosim.ir.work import Work, pair
 
@@ -36,7 +36,8 @@ class Rescale(Op):
     def peak(self, inputs: Types) -> int:
         """Bound the shifted product and the rounding half."""
         x, m, s = inputs
-        return (x.peak * m.peak << max(-s.lo, 0)) + ((1 << max(s.hi, 0)) >> 1)
+        product = x.peak * m.peak << max(-s.lo, 0)
+        return max(product + ((1 << max(s.hi, 0)) >> 1), largest(inputs))
 
     def work(self, inputs: Types, out: TensorType) -> Work:
         """Multiply, shift, add the half and compare."""

@@ -36,7 +36,7 @@ def test_the_index_has_the_narrowest_type():
 
 
 def test_a_scalar_is_refused():
-    with pytest.raises(UserError, match="operator argmax: needs a vector"):
+    with pytest.raises(UserError, match=r"operator argmax: needs a vector"):
         Argmax().infer([TensorType.full(i(8), ())])
 
 

@@ -57,7 +57,7 @@ def test_the_spread_is_reached():
 
 
 def test_a_scalar_is_refused():
-    with pytest.raises(UserError, match="operator center: needs a vector"):
+    with pytest.raises(UserError, match=r"operator center: needs a vector"):
         Center().infer([TensorType.full(i(8), ())])
 
 

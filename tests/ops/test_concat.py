@@ -1,5 +1,7 @@
 """`concat`: joins along the last axis."""
 
+from itertools import chain
+
 import numpy as np
 import pytest
 
@@ -13,7 +15,11 @@ from tests.ops.check import check
 def test_joins_lists():
     rng = np.random.default_rng(0)
     types = [TensorType(i(16), (2, size), -size, 9 * size) for size in (1, 4, 3)]
-    check(Concat(), types, lambda *xs: [sum(rows, []) for rows in zip(*xs, strict=True)], rng)
+
+    def plain(*tokens):
+        return [list(chain.from_iterable(rows)) for rows in zip(*tokens, strict=True)]
+
+    check(Concat(), types, plain, rng)
     check(Concat(), types[:1], lambda x: x, rng)
 
 
@@ -28,14 +34,14 @@ def test_bounds_are_the_widest():
     ids=str,
 )
 def test_other_types_or_axes_are_refused(other):
-    with pytest.raises(UserError, match="operator concat: .* differ in type or leading axes"):
+    with pytest.raises(UserError, match=r"operator concat: .* differ in type or leading axes"):
         Concat().infer([TensorType.full(i(8), (3, 2)), other])
 
 
 def test_scalars_are_refused():
-    with pytest.raises(UserError, match="operator concat: .*scalars"):
+    with pytest.raises(UserError, match=r"operator concat: .*scalars"):
         Concat().infer([TensorType.full(i(8), ()), TensorType.full(i(8), ())])
-    with pytest.raises(UserError, match="operator concat: .*scalars"):
+    with pytest.raises(UserError, match=r"operator concat: .*scalars"):
         Concat().infer([TensorType.full(i(8), ())])
 
 

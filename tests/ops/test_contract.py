@@ -42,13 +42,13 @@ def test_bounds_of_a_partial_sum_are_inside():
 
 def test_scalars_are_refused():
     s = TensorType.full(i(8), ())
-    with pytest.raises(UserError, match="operator contract: the operands are scalars"):
+    with pytest.raises(UserError, match=r"operator contract: the operands are scalars"):
         Contract().infer([s, s])
 
 
 def test_a_sum_past_63_bits_is_refused():
     h, c = TensorType.full(i(32), (8,)), TensorType.full(i(32), (8,))
-    with pytest.raises(UserError, match="operator contract: .* needs 67 bits, more than 63"):
+    with pytest.raises(UserError, match=r"operator contract: .* needs 67 bits, more than 63"):
         Contract().infer([h, c])
 
 

@@ -95,7 +95,7 @@ def test_illegal_operands_are_refused(changed, type_, said):
 
 def test_negative_decay_bits_are_refused():
     t = full(u(1), (1, 1))
-    with pytest.raises(UserError, match="decay_bits is -1, must not be negative"):
+    with pytest.raises(UserError, match=r"decay_bits is -1, must not be negative"):
         DecayUpdate(-1, i(8)).infer([t] * 5)
 
 

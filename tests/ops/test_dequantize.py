@@ -64,7 +64,7 @@ def test_codes_that_do_not_fit_are_refused(op, codes, said):
 
 
 def test_a_scalar_is_refused():
-    with pytest.raises(UserError, match="need a vector"):
+    with pytest.raises(UserError, match=r"need a vector"):
         Dequantize(4).infer([TensorType.full(i(8), ()), TensorType.full(u(2), ())])
 
 

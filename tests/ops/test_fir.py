@@ -64,7 +64,7 @@ def test_other_shapes_are_refused(shapes):
 
 def test_a_sum_past_63_bits_is_refused():
     wide = TensorType.full(i(40), (4, 3))
-    with pytest.raises(UserError, match="operator fir: .* needs 82 bits, more than 63"):
+    with pytest.raises(UserError, match=r"operator fir: .* needs 82 bits, more than 63"):
         Fir().infer([wide, wide, TensorType.full(i(8), (3,))])
 
 

@@ -102,7 +102,7 @@ def test_other_attributes_are_refused(op, said):
 
 
 def test_a_scalar_is_refused():
-    with pytest.raises(UserError, match="not a scalar"):
+    with pytest.raises(UserError, match=r"not a scalar"):
         GroupScale(4, 8).infer([TensorType.full(i(8), ())])
 
 

@@ -31,7 +31,7 @@ def test_powers_of_two_are_sylvesters(k):
 
 def test_the_matrix_cannot_be_changed():
     """It is shared by all callers."""
-    with pytest.raises(ValueError, match="read-only"):
+    with pytest.raises(ValueError, match=r"read-only"):
         hadamard_matrix(12)[0, 0] = 5
 
 
@@ -81,14 +81,14 @@ def test_orders_without_a_matrix_are_refused(order):
 
 
 def test_blocks_that_do_not_divide_are_refused():
-    with pytest.raises(UserError, match="operator hadamard: blocks of 12 do not divide"):
+    with pytest.raises(UserError, match=r"operator hadamard: blocks of 12 do not divide"):
         Hadamard(12).infer([TensorType.full(i(8), (30,))])
-    with pytest.raises(UserError, match="operator hadamard: blocks of 12 do not divide"):
+    with pytest.raises(UserError, match=r"operator hadamard: blocks of 12 do not divide"):
         Hadamard(12).infer([TensorType.full(i(8), ())])
 
 
 def test_a_sum_past_63_bits_is_refused():
-    with pytest.raises(UserError, match="operator hadamard: .* needs 66 bits, more than 63"):
+    with pytest.raises(UserError, match=r"operator hadamard: .* needs 66 bits, more than 63"):
         Hadamard(16).infer([TensorType.full(i(61), (16,))])
 
 

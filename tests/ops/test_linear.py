@@ -93,7 +93,7 @@ def test_shapes_that_do_not_fit_are_refused(op, shapes, said):
 def test_a_sum_past_63_bits_is_refused():
     types = [TensorType.full(i(32), (6,)), TensorType.full(i(32), (3, 6))]
     types.append(TensorType.full(u(1), (3, 1)))
-    with pytest.raises(UserError, match="operator linear: .* needs 66 bits, more than 63"):
+    with pytest.raises(UserError, match=r"operator linear: .* needs 66 bits, more than 63"):
         Linear(6).infer(types)
 
 
@@ -118,6 +118,4 @@ def test_scales_of_one_cost_no_multiplication():
     types = [TensorType.full(i(8), (10,)), TensorType.full(i(4), (5, 10))]
     types.append(TensorType.full(u(1), (5, 1)))
     work = Linear(10).work(types, Linear(10).infer(types))
-    assert (work.muls, work.shifts, work.adds) == ({}, {}, {}) or work.shifts == {
-        next(iter(work.shifts)): 0
-    }
+    assert (work.muls, work.shifts, work.adds) == ({}, {}, {})

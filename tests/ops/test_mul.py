@@ -71,5 +71,5 @@ def test_work_is_counted_by_hand():
 
 def test_ranks_must_agree():
     types = [TensorType.full(i(8), (3,)), TensorType.full(i(8), (3,)), TensorType.full(i(2), ())]
-    with pytest.raises(UserError, match="differ in rank; reshape one of them"):
+    with pytest.raises(UserError, match=r"differ in rank; reshape one of them"):
         Mul(i(8)).infer(types)
