@@ -18,19 +18,15 @@ from cosim.ir.graph import Graph, Node
 from cosim.ir.model import Model, Segment
 from cosim.kernels.linear import PreparedLinear
 from cosim.kernels.plan import Recurrence, plan
+from cosim.kernels.prepare import prepare
 from cosim.kernels.recurrence import run_decay_scan, run_loop, run_push
+from cosim.kernels.rows import Kernel, carrier
 from cosim.ops.decay_update import DecayUpdate
 from cosim.ops.linear import Linear
 from cosim.ops.push import Push
 from cosim.reference import Run, check_inputs, check_keep, check_states
 
-INT32_LIMIT = 1 << 31
 Values = dict[str, torch.Tensor]
-
-
-def carrier(peak: int) -> torch.dtype:
-    """Return the narrowest carrier that holds every intermediate up to `peak`."""
-    return torch.int32 if peak < INT32_LIMIT else torch.int64
 
 
 class GraphRunner:
@@ -47,11 +43,20 @@ class GraphRunner:
         self.carriers = {n.name: carrier(n.op.peak(graph.input_types(n))) for n in graph.nodes}
         self.linears = {
             n.name: PreparedLinear(
-                n.op, graph.input_types(n), [graph.tensors.get(i) for i in n.inputs], device
+                n.op,
+                graph.input_types(n),
+                [graph.tensors.get(i) for i in n.inputs],
+                device,
+                use_numba,
             )
             for n in graph.nodes
             if isinstance(n.op, Linear)
         }
+        self.kernels: dict[str, Kernel] = {}
+        for node in graph.nodes if use_numba else ():
+            kernel = prepare(graph, node)
+            if kernel is not None:
+                self.kernels[node.name] = kernel
         last: dict[str, int] = {}
         for position, step in enumerate(self.steps):
             for name in step.reads:
@@ -62,6 +67,12 @@ class GraphRunner:
         self, node: Node, values: Mapping[str, torch.Tensor], clipped: Counter[str], count: bool
     ) -> torch.Tensor:
         """Evaluate one node on whatever leading axes its inputs have."""
+        kernel = self.kernels.get(node.name)
+        if kernel is not None:
+            done, saturated = kernel([values[n] for n in node.inputs])
+            if count and node.op.saturates:
+                clipped[node.name] += saturated
+            return done
         if node.name in self.linears:
             raw = self.linears[node.name].product([values[n] for n in node.inputs])
         else:

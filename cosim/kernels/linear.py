@@ -9,9 +9,27 @@ import torch
 
 from cosim.ir.errors import InternalError
 from cosim.ir.types import TensorType
+from cosim.kernels.compiled import compiled
 from cosim.kernels.matmul import Weight
+from cosim.kernels.rows import carrier
 from cosim.ops.group_scale import code_bounds, decode_scale, expand_groups
 from cosim.ops.linear import Linear
+
+ONE = np.ones(1, dtype=np.int64)
+
+
+@compiled
+def scale_rows(
+    y: np.ndarray, multiplier: np.ndarray, scale: np.ndarray, scale_step: int, out: np.ndarray
+) -> None:
+    """Multiply exact products by the scales of their row and token, into integers."""
+    size = multiplier.size
+    for r in range(out.size // size):
+        token = scale[r * scale_step]
+        y_row = y[r * size : (r + 1) * size]
+        z = out[r * size : (r + 1) * size]
+        for c in range(size):
+            z[c] = np.int64(y_row[c]) * (multiplier[c] * token)
 
 
 class PreparedLinear:
@@ -28,12 +46,15 @@ class PreparedLinear:
         types: Sequence[TensorType],
         data: Sequence[np.ndarray | None],
         device: torch.device,
+        use_numba: bool,
     ) -> None:
         """Fold group multipliers into the weights where there are several per row."""
         if data[1] is None or data[2] is None:
             raise InternalError("linear needs constant weights and multipliers")
         self.op, self.types = op, types
         self.k = types[0].shape[0]
+        self.use_numba = use_numba
+        self.out = carrier(op.infer(types).peak)
         w, m = torch.from_numpy(data[1]), torch.from_numpy(data[2])
         self.row_scales = m.shape[1] == 1
         self.token_scale = op.act_group >= self.k
@@ -43,13 +64,16 @@ class PreparedLinear:
             self.multiplier = None if bool((column == 1).all()) else column
         else:
             w = w * expand_groups(m, op.weight_group, self.k)
+        self.row = np.ones(w.shape[0], dtype=np.int64) if self.multiplier is None else data[2][:, 0]
         self.weight = Weight(w, device)
         self.peak = types[0].peak
+        self.fits_int8 = types[0].lo >= -128 and types[0].hi <= 127
         if op.act_group and not self.token_scale:
             self.peak *= code_bounds(types[3], op.mantissa_bits)[1]
+            self.fits_int8 = False
 
     def product(self, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Return int64 [..., R]."""
+        """Return integers [..., R]."""
         q = inputs[0]
         scale = None
         if self.op.act_group:
@@ -57,7 +81,18 @@ class PreparedLinear:
             if not self.token_scale:
                 q = q.to(torch.int64) * expand_groups(scale, self.op.act_group, self.k)
                 scale = None
-        y = self.weight.product(q, self.peak)
+        y = self.weight.integers(q, self.peak, fits_int8=self.fits_int8)
+        if self.use_numba:
+            return self._scale(y, scale)
+        y = y.to(torch.int64)
         if self.multiplier is not None:
             y = y * self.multiplier
         return y if scale is None else y * scale
+
+    def _scale(self, y: torch.Tensor, scale: torch.Tensor | None) -> torch.Tensor:
+        """Multiply by both scales in one pass."""
+        out = torch.empty(y.shape, dtype=self.out)
+        tokens = ONE if scale is None else scale.reshape(-1).numpy()
+        step = 0 if scale is None else 1
+        scale_rows(y.reshape(-1).numpy(), self.row, tokens, step, out.view(-1).numpy())
+        return out

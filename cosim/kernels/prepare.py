@@ -1,0 +1,56 @@
+"""List the compiled kernels: operator -> how to prepare one for a node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cosim.ir.graph import Graph, Node
+from cosim.ir.op import Op, Types
+from cosim.ir.types import TensorType
+from cosim.kernels.elementwise import prepare_add, prepare_product, prepare_requant
+from cosim.kernels.filter import prepare_fir
+from cosim.kernels.groups import prepare_argmax, prepare_group_scale, prepare_quantize
+from cosim.kernels.norm import prepare_rms_norm
+from cosim.kernels.rotate import prepare_hadamard
+from cosim.kernels.rows import Data, Kernel
+from cosim.kernels.tables import prepare_embed, prepare_pwl, prepare_pwl_log
+from cosim.ops.add import Add
+from cosim.ops.argmax import Argmax
+from cosim.ops.embed import Embed
+from cosim.ops.fir import Fir
+from cosim.ops.group_scale import GroupScale
+from cosim.ops.hadamard import Hadamard
+from cosim.ops.mul import Mul
+from cosim.ops.pwl import Pwl
+from cosim.ops.pwl_log import PwlLog
+from cosim.ops.quantize import Quantize
+from cosim.ops.requant import Requant
+from cosim.ops.rescale import Rescale
+from cosim.ops.rms_norm import RmsNorm
+
+Prepare = Callable[[Op, Types, TensorType, Data], Kernel | None]
+
+KERNELS: dict[type[Op], Prepare] = {
+    Add: prepare_add,
+    Argmax: prepare_argmax,
+    Embed: prepare_embed,
+    Fir: prepare_fir,
+    GroupScale: prepare_group_scale,
+    Hadamard: prepare_hadamard,
+    Mul: prepare_product,
+    Pwl: prepare_pwl,
+    PwlLog: prepare_pwl_log,
+    Quantize: prepare_quantize,
+    Requant: prepare_requant,
+    Rescale: prepare_product,
+    RmsNorm: prepare_rms_norm,
+}
+
+
+def prepare(graph: Graph, node: Node) -> Kernel | None:
+    """Prepare the compiled kernel of a node; None where the operator's meaning must run."""
+    found = KERNELS.get(type(node.op))
+    if found is None or all(name in graph.tensors for name in node.inputs):
+        return None
+    data = [graph.tensors.get(name) for name in node.inputs]
+    return found(node.op, graph.input_types(node), graph.types[node.name], data)
