@@ -6,7 +6,8 @@ Glossary:
     S(c) = (2^M + f) << e, the integer scale in LSBs of x; M = 0 gives powers of two only
     n  = 2^(bits-1) - 1, the largest code that `quantize` may give
 The scale is the smallest S with S >= t, where t = ceil(max|x| * R / 2^16) and
-R = round(2^16 * clip/16 * 2 / (2n + 1)): with clip = 16 nothing in the group saturates.
+R = round(2^16 * clip/16 * 2 / (2n + 1)). With clip = 16, max|x| / S passes n + 1/2 by no more than
+R's own rounding, 2^(bits - 17) of it: at most the largest element saturates, and by one code.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ def test_ranges_are_those_of_twos_complement(text, lo, hi):
 
 @pytest.mark.parametrize("text", ["", "8", "int8", "i", "i0", "i08", "f32", "I8", "i8 ", "i100"])
 def test_other_names_are_refused(text):
-    with pytest.raises(UserError, match="expected i or u and a width, such as i8"):
+    with pytest.raises(UserError, match=r"expected i or u and a width, such as i8"):
         IntType.parse(text)
 
 
@@ -83,7 +83,7 @@ def test_data_that_do_not_fit_are_our_fault(data, said):
 
 @pytest.mark.parametrize("shape", [(0,), (3, 0), (-1,)])
 def test_an_axis_without_elements_is_refused(shape):
-    with pytest.raises(UserError, match="an axis without elements; every size must be at least 1"):
+    with pytest.raises(UserError, match=r"an axis without elements; every size must be at least 1"):
         TensorType.full(i(8), shape)
 
 

@@ -72,6 +72,11 @@ def test_without_clip_the_largest_element_saturates_by_rounding_alone(bits):
     assert negative.min() >= -n - 1
 
 
+def test_a_group_may_be_wider_than_twice_the_axis():
+    x = np.array([[3, -100]])
+    assert GroupScale(64, 8).meaning(x).tolist() == GroupScale(2, 8).meaning(x).tolist()
+
+
 def test_clip_halves_the_wanted_scale():
     """clip = 8 takes half the maximum as the range: the code is one power of two lower."""
     x = np.array([100, 1000, 10000, 100000])

@@ -1,0 +1,163 @@
+"""Whatever goes wrong while writing, the old file or folder is whole."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from cosim.ir.errors import UserError
+from cosim.ir.write import new_folder, refuse_foreign, write_file
+
+
+def full_disk(*args, **kwargs):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def listing(folder: Path) -> dict[str, str]:
+    return {p.name: p.read_text() for p in folder.iterdir() if p.is_file()}
+
+
+@pytest.fixture
+def old(tmp_path) -> Path:
+    """Make a folder that was there before."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "a").write_text("old a")
+    (folder / "b").write_text("old b")
+    return folder
+
+
+def assert_whole(old: Path) -> None:
+    assert listing(old) == {"a": "old a", "b": "old b"}
+    assert [p.name for p in old.parent.iterdir()] == ["run"], "something was left behind"
+
+
+def test_a_file_is_written_with_its_parents(tmp_path):
+    write_file(tmp_path / "x" / "y" / "z.txt", "text")
+    write_file(tmp_path / "x" / "y" / "z.txt", b"bytes")
+    assert listing(tmp_path / "x" / "y") == {"z.txt": "bytes"}
+
+
+@pytest.mark.parametrize("broken", ["os.fsync", "pathlib.Path.replace"])
+def test_a_full_disk_leaves_the_old_file(old, monkeypatch, broken):
+    monkeypatch.setattr(broken, full_disk)
+    with pytest.raises(UserError) as error:
+        write_file(old / "a", "new")
+    assert str(error.value) == (
+        f"cannot write {old / 'a'}: No space left on device; nothing that existed was changed; "
+        "free space or choose another place"
+    )
+    assert_whole(old)
+
+
+def test_a_stopped_write_leaves_the_old_file(old, monkeypatch):
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.fsync", stop)
+    with pytest.raises(KeyboardInterrupt):
+        write_file(old / "a", "new")
+    assert_whole(old)
+
+
+def test_a_file_below_a_file_is_refused(old):
+    with pytest.raises(UserError, match=r"cannot write .*: (Not a directory|File exists)"):
+        write_file(old / "a" / "c", "text")
+    assert_whole(old)
+
+
+def test_a_folder_is_replaced_whole(old):
+    with new_folder(old) as fresh:
+        assert list(fresh.iterdir()) == []
+        assert listing(old) == {"a": "old a", "b": "old b"}, "replaced before it was complete"
+        (fresh / "a").write_text("new a")
+    assert listing(old) == {"a": "new a"}
+    assert [p.name for p in old.parent.iterdir()] == ["run"]
+    assert old.stat().st_mode & 0o777 == 0o755
+
+
+def test_a_folder_is_made_with_its_parents(tmp_path):
+    with new_folder(tmp_path / "x" / "y") as fresh:
+        (fresh / "a").write_text("a")
+    assert listing(tmp_path / "x" / "y") == {"a": "a"}
+
+
+def test_a_link_keeps_pointing_to_its_folder(old):
+    link = old.parent / "link"
+    link.symlink_to(old)
+    with new_folder(link) as fresh:
+        (fresh / "a").write_text("new a")
+    assert link.is_symlink()
+    assert listing(old) == {"a": "new a"}
+
+
+@pytest.mark.parametrize("failing", [1, 2])
+@pytest.mark.parametrize("stop", [full_disk, KeyboardInterrupt])
+def test_a_failed_rename_brings_the_old_folder_back(old, monkeypatch, failing, stop):
+    """The old folder is moved away, then the new one into its place: either rename may fail."""
+    renames, rename = [], Path.replace
+
+    def flaky(self, target):
+        renames.append(self)
+        if len(renames) == failing:
+            if stop is KeyboardInterrupt:
+                raise KeyboardInterrupt
+            full_disk()
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", flaky)
+    with pytest.raises(UserError if stop is full_disk else KeyboardInterrupt), new_folder(old) as f:
+        (f / "a").write_text("new a")
+    assert_whole(old)
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, ValueError, UserError])
+def test_a_failure_while_filling_changes_nothing(old, stop):
+    def fill():
+        with new_folder(old) as fresh:
+            (fresh / "a").write_text("half of new a")
+            raise stop
+
+    with pytest.raises(stop):
+        fill()
+    assert_whole(old)
+
+
+def test_a_full_disk_while_filling_is_a_sentence(old):
+    said = "No space left on device; nothing that existed was changed"
+    with pytest.raises(UserError, match=said), new_folder(old):
+        full_disk()
+    assert_whole(old)
+
+
+def test_a_killed_process_leaves_the_old_folder(old):
+    """Nothing can clean up after SIGKILL, but the old folder must not have been touched."""
+    script = """
+        import os, signal, sys
+        from pathlib import Path
+        from cosim.ir.write import new_folder
+        with new_folder(Path(sys.argv[1])) as fresh:
+            (fresh / "a").write_text("half")
+            os.kill(os.getpid(), signal.SIGKILL)
+    """
+    root = Path(__file__).resolve().parents[2]
+    command = [sys.executable, "-c", textwrap.dedent(script), str(old)]
+    assert subprocess.run(command, cwd=root, check=False).returncode == -signal.SIGKILL
+    assert listing(old) == {"a": "old a", "b": "old b"}
+
+
+def test_only_folders_of_our_own_are_replaced(old):
+    refuse_foreign(old, ("a", "b", "c"))
+    refuse_foreign(old.parent / "new", ("a",))
+    with pytest.raises(UserError) as error:
+        refuse_foreign(old, ("a",))
+    assert str(error.value) == (
+        f"cannot write {old}: it holds 'b', which would be lost; choose a new or empty folder"
+    )
+    with pytest.raises(UserError, match=r"it is a file; choose another place"):
+        refuse_foreign(old / "a", ("a",))
