@@ -35,8 +35,10 @@ def scale_rows(
             part = x_row[g * group : min((g + 1) * group, size)]
             top = np.int64(0)
             for c in range(part.size):
-                top = max(top, abs(np.int64(part[c])))
-            t: int = max(-((-(top * ratio)) >> RATIO_BITS), 1 << mantissa_bits)
+                magnitude = abs(np.int64(part[c]))
+                top = magnitude if magnitude > top else top
+            least = -((-(top * ratio)) >> RATIO_BITS)
+            t = max(least, 1 << mantissa_bits)
             e = bit_length_of(t) - (mantissa_bits + 1)
             s = -((-t) >> e)
             y[g] = (e << mantissa_bits) + s - (1 << mantissa_bits)

@@ -15,7 +15,8 @@ import torch
 from cosim.ir.graph import Graph, Node
 from cosim.ir.op import same_rank
 from cosim.kernels.plan import Recurrence
-from cosim.kernels.scan import FLOAT64_EXACT, Rows, row_map, scan_float
+from cosim.kernels.rows import carrier, rows_of
+from cosim.kernels.scan import FLOAT64_EXACT, row_map, scan
 from cosim.ops.decay_update import DecayUpdate
 
 Values = dict[str, torch.Tensor]
@@ -96,45 +97,44 @@ def run_decay_scan(
     (node,), (name,), read = step.nodes, step.states, step.read_out
     op = node.op
     assert isinstance(op, DecayUpdate)
-    shape = graph.types[name].shape
-    batch = states[name].shape[0]
-    operands = [node.inputs[1], node.inputs[2], node.inputs[3]]
-    operands.append(read.inputs[1] if read else node.inputs[3])
-    arrays, maps = [], []
-    for operand in operands:
-        rows = row_map(graph.types[operand].shape, shape)
-        arrays.append(_sequence(values[operand], rows, operand in graph.tensors, batch, time))
-        maps.append(rows.index)
-    lift = values[node.inputs[4]]
-    rows = row_map(graph.types[node.inputs[4]].shape, shape)
-    maps.append(rows.index)
-    factors = np.exp2(lift.reshape(rows.count, -1).numpy().astype(np.float64))
-    state = np.ascontiguousarray(states[name].reshape(batch, -1, shape[-1]).numpy(), np.float64)
-    begin = state.astype(np.int64).reshape(batch, 1, *shape)
+    types, shape, batch = graph.types, graph.types[name].shape, states[name].shape[0]
+    operands = [*node.inputs[1:4], read.inputs[1] if read else node.inputs[3]]
+    rows = [
+        rows_of(values[n], () if n in graph.tensors else (batch, time), types[n].shape)
+        for n in operands
+    ]
+    every = [row_map(types[n].shape, shape) for n in (*operands, node.inputs[4])]
+    steps = [0 if n in graph.tensors else r.step for n, r in zip(operands, rows, strict=True)]
+    gain = np.exp2(values[node.inputs[4]].reshape(-1).numpy().astype(np.float64))
+    state = states[name].reshape(batch, -1, shape[-1]).to(torch.float64, copy=True)
     keep = any(n in wanted or is_read_outside(graph, step, n) for n in (node.name, name))
-    k, u, b, c = arrays
-    y, trace, count = scan_float(
-        state,
-        k,
-        u,
-        b,
-        c,
-        factors,
-        np.stack(maps),
-        op.decay_bits,
-        float(op.dtype.lo),
-        float(op.dtype.hi),
-        keep,
+    count = state.shape[1]
+    y = torch.empty(
+        (batch, time, count if read else 0), dtype=carrier(types[read.name].peak if read else 0)
     )
-    clipped[node.name] += int(count)
-    ends[name] = torch.from_numpy(state.astype(np.int64).reshape(batch, *shape))
+    trace = torch.empty(
+        (batch, time, count if keep else 0, shape[-1]), dtype=carrier(types[name].peak)
+    )
+    clipped[node.name] += scan(
+        state.numpy(),
+        [r.flat for r in rows],
+        gain,
+        np.array(steps),
+        np.array([m.width for m in every]),
+        np.stack([m.index for m in every]),
+        op.decay_bits,
+        op.dtype.lo,
+        op.dtype.hi,
+        y.numpy(),
+        trace.numpy(),
+    )
+    ends[name] = state.to(trace.dtype).reshape(batch, *shape)
     if read is not None:
-        out = graph.types[read.name].shape
-        values[read.name] = torch.from_numpy(y.astype(np.int64)).reshape(batch, time, *out)
+        values[read.name] = y.reshape(batch, time, *types[read.name].shape)
     if keep:
-        whole = trace.astype(np.int64).reshape(batch, time, *shape)
-        values[node.name] = torch.from_numpy(whole)
-        values[name] = torch.from_numpy(np.concatenate([begin, whole[:, :-1]], axis=1))
+        begin = states[name].to(trace.dtype).reshape(batch, 1, *shape)
+        values[node.name] = trace.reshape(batch, time, *shape)
+        values[name] = torch.cat([begin, values[node.name][:, :-1]], dim=1)
     return True
 
 
@@ -153,11 +153,3 @@ def _scan_applies(graph: Graph, step: Recurrence) -> bool:
     )
     reach = max(n.op.peak(graph.input_types(n)) for n in step.all_nodes)
     return plain and 2 * reach < FLOAT64_EXACT
-
-
-def _sequence(x: torch.Tensor, rows: Rows, is_const: bool, batch: int, time: int) -> np.ndarray:
-    array = x.numpy()
-    if is_const:
-        array = np.broadcast_to(array, (batch, time, *array.shape))
-    wide = array.reshape(batch, time, rows.count, -1)
-    return np.ascontiguousarray(wide, dtype=np.float64)

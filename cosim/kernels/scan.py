@@ -1,29 +1,33 @@
-"""Scan a decaying state over time on the CPU, one row of the state at a time, compiled by numba.
+"""Scan a decaying state over time on the CPU, a block of its rows at a time.
 
-Each row of the state [rows, N] is independent of all others, so that rows run in parallel and a
-row's state stays in cache over the whole window. Sums below 2^53 are exact in float64, which the
+Each row of the state [rows, N] is independent of all others, so that a block of rows stays in the
+first cache over the whole window. Sums below 2^53 are exact in float64, in any order, which the
 CPU vectorises better than 64-bit integers; scaling by 2^-F and the floor are exact there too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit, prange
+
+from cosim.kernels.compiled import compiled
 
 FLOAT64_EXACT = 1 << 53
+# Elements of a state scanned together: 2048 float64 are 16 KiB, half of a small first cache.
+BLOCK_SIZE = 2048
 
 
 @dataclass(frozen=True)
-class Rows:
+class RowMap:
     """Map each row of the state to the row of an operand that broadcasts against it."""
 
     index: np.ndarray
-    count: int
+    width: int
 
 
-def row_map(shape: tuple[int, ...], state_shape: tuple[int, ...]) -> Rows:
+def row_map(shape: tuple[int, ...], state_shape: tuple[int, ...]) -> RowMap:
     """Return the row map of an operand of `shape`; the last axis is not part of it.
 
     >>> row_map((2, 1, 5), (2, 3, 5)).index.tolist()
@@ -32,66 +36,172 @@ def row_map(shape: tuple[int, ...], state_shape: tuple[int, ...]) -> Rows:
     lead = shape[:-1]
     count = int(np.prod(lead, dtype=np.int64))
     index = np.broadcast_to(np.arange(count).reshape(lead), state_shape[:-1])
-    return Rows(np.ascontiguousarray(index.reshape(-1)), count)
+    return RowMap(np.ascontiguousarray(index.reshape(-1)), shape[-1])
 
 
-@njit(cache=True, parallel=True)
-def scan_float(  # type: ignore[no-untyped-def]  # numba compiles by the argument types
-    h, k, u, b, c, lift, maps, decay_bits, lo, hi, keep
-):
-    """Scan in float64; return y [B, T, rows], states [B, T or 0, rows, N], clipped counts.
+@compiled
+def scan_rows(
+    h: np.ndarray,
+    k: np.ndarray,
+    u: np.ndarray,
+    b: np.ndarray,
+    c: np.ndarray,
+    gain: np.ndarray,
+    steps: np.ndarray,
+    widths: np.ndarray,
+    maps: np.ndarray,
+    decay_bits: int,
+    lo: float,
+    hi: float,
+    y: np.ndarray,
+    trace: np.ndarray,
+) -> int:
+    """Scan any recurrence row by row; return how many elements saturated.
 
-    `h` [B, rows, N] holds the first state and is overwritten by the last. k, u, b, c and lift are
-    float64 [B, T, their rows, 1 or N] (lift: [its rows, 1 or N], factors 2^lift); `maps` [5, rows]
-    gives each row's row in them, in that order.
+    `h` [B, rows, N] float64 holds the first state and is overwritten by the last. k, u, b, c are
+    flat integers, `steps` [4] apart from token to token; row r of the state reads their row
+    `maps[., r]` of `widths[.]` elements, 1 or N. `gain` = 2^lift is flat float64, the fifth of
+    maps and widths. `y` [B, T, rows] gets sum_n h c, `trace` [B, T, rows, N] the states; either may
+    have no rows.
     """
-    batch, time = u.shape[0], u.shape[1]
-    rows, n = h.shape[1], h.shape[2]
-    y = np.empty((batch, time, rows))
-    states = np.empty((batch, time if keep else 0, rows, n))
-    clipped = np.zeros(batch * rows, dtype=np.int64)
-    one = 2.0**decay_bits
+    batch, rows, n = h.shape
+    time = y.shape[1]
     down = 2.0**-decay_bits
-    for job in prange(batch * rows):
+    state, decay, drive, read = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
+    clipped = 0
+    for job in range(batch * rows):
         i, r = job // rows, job % rows
-        rk, ru, rb, rc, rl = maps[0, r], maps[1, r], maps[2, r], maps[3, r], maps[4, r]
-        kn, un, bn, cn, ln = k.shape[3], u.shape[3], b.shape[3], c.shape[3], lift.shape[1]
-        state = h[i, r].copy()
-        gain = np.empty(n)
-        for j in range(n):
-            gain[j] = lift[rl, j if ln > 1 else 0]
-        keep_factor = np.empty(n)
-        drive = np.empty(n)
-        count = 0
+        state[:] = h[i, r]
+        g_row = gain[maps[4, r] * widths[4] : (maps[4, r] + 1) * widths[4]]
         for t in range(time):
-            kr, ur, br, cr = k[i, t, rk], u[i, t, ru], b[i, t, rb], c[i, t, rc]
-            if kn > 1:
-                for j in range(n):
-                    keep_factor[j] = one - kr[j]
-            else:
-                keep_factor[:] = one - kr[0]
-            if un == 1 and bn > 1:
-                u0 = ur[0]
-                for j in range(n):
-                    drive[j] = u0 * br[j] * gain[j]
-            else:
-                for j in range(n):
-                    drive[j] = ur[j if un > 1 else 0] * br[j if bn > 1 else 0] * gain[j]
+            token = i * time + t
+            k_at = token * steps[0] + maps[0, r] * widths[0]
+            u_at = token * steps[1] + maps[1, r] * widths[1]
+            b_at = token * steps[2] + maps[2, r] * widths[2]
+            c_at = token * steps[3] + maps[3, r] * widths[3]
+            # An operand of one element fills the row; assigning a longer one converts it.
+            decay[:] = k[k_at : k_at + widths[0]]
+            drive[:] = u[u_at : u_at + widths[1]]
+            read[:] = b[b_at : b_at + widths[2]]
+            for j in range(n):
+                drive[j] *= read[j]
+            read[:] = g_row
+            for j in range(n):
+                drive[j] *= read[j] * down
+            read[:] = c[c_at : c_at + widths[3]]
             total = 0.0
             for j in range(n):
-                raw = np.floor((state[j] * keep_factor[j] + drive[j]) * down + 0.5)
+                raw = np.floor(state[j] * (1.0 - decay[j] * down) + (drive[j] + 0.5))
                 kept = min(max(raw, lo), hi)
-                count += kept != raw
+                clipped += kept != raw
                 state[j] = kept
-            if cn > 1:
+                total += kept * read[j]
+            if y.shape[2] > 0:
+                y[i, t, r] = np.int64(total)
+            if trace.shape[2] > 0:
                 for j in range(n):
-                    total += state[j] * cr[j]
-            else:
-                for j in range(n):
-                    total += state[j] * cr[0]
-            y[i, t, r] = total
-            if keep:
-                states[i, t, r] = state
+                    trace[i, t, r, j] = np.int64(state[j])
         h[i, r] = state
-        clipped[job] = count
-    return y, states, clipped.sum()
+    return clipped
+
+
+@compiled
+def scan_columns(
+    h: np.ndarray,
+    k: np.ndarray,
+    u: np.ndarray,
+    b: np.ndarray,
+    c: np.ndarray,
+    gain: np.ndarray,
+    steps: np.ndarray,
+    maps: np.ndarray,
+    block: int,
+    decay_bits: int,
+    lo: float,
+    hi: float,
+    y: np.ndarray,
+    trace: np.ndarray,
+) -> int:
+    """Scan as `scan_rows` does where k, u and gain are one per row, and b and c N long.
+
+    All rows of a block share the rows of b and c: the loop runs along the rows of one column of
+    the state, so that the sum over N needs no reduction across the CPU's lanes.
+    """
+    batch, rows, n = h.shape
+    time = y.shape[1]
+    down = 2.0**-decay_bits
+    decay, drive, total = np.empty(block), np.empty(block), np.empty(block)
+    state = np.empty((n, block))
+    clipped = 0
+    for job in range(batch * (rows // block)):
+        i, first = job // (rows // block), job % (rows // block) * block
+        for r in range(block):
+            for j in range(n):
+                state[j, r] = h[i, first + r, j]
+        for t in range(time):
+            token = i * time + t
+            for r in range(block):
+                decay[r] = 1.0 - k[token * steps[0] + maps[0, first + r]] * down
+                factor = u[token * steps[1] + maps[1, first + r]] * down
+                drive[r] = factor * gain[maps[4, first + r]]
+                total[r] = 0.0
+            b_at = token * steps[2] + maps[2, first] * n
+            c_at = token * steps[3] + maps[3, first] * n
+            for j in range(n):
+                column = state[j]
+                b_j, c_j = np.float64(b[b_at + j]), np.float64(c[c_at + j])
+                for r in range(block):
+                    raw = np.floor(column[r] * decay[r] + (drive[r] * b_j + 0.5))
+                    kept = min(max(raw, lo), hi)
+                    clipped += kept != raw
+                    column[r] = kept
+                    total[r] += kept * c_j
+            if y.shape[2] > 0:
+                for r in range(block):
+                    y[i, t, first + r] = np.int64(total[r])
+            if trace.shape[2] > 0:
+                for r in range(block):
+                    for j in range(n):
+                        trace[i, t, first + r, j] = np.int64(state[j, r])
+        for r in range(block):
+            for j in range(n):
+                h[i, first + r, j] = state[j, r]
+    return clipped
+
+
+def block_of(maps: np.ndarray, widths: np.ndarray, n: int) -> int:
+    """Return how many rows `scan_columns` may take at once; 0 where it does not apply.
+
+    >>> same, own = np.zeros(96, dtype=np.int64), np.arange(96)
+    >>> block_of(np.stack([own, own, same, same, own]), np.array([1, 1, 32, 32, 1]), 32)
+    48
+    """
+    if widths.tolist() != [1, 1, n, n, 1]:
+        return 0
+    rows = maps.shape[1]
+    for block in range(min(rows, max(BLOCK_SIZE // n, 8)), 7, -1):
+        shared = maps[2:4].reshape(2, -1, block) if rows % block == 0 else None
+        if shared is not None and (shared == shared[:, :, :1]).all():
+            return block
+    return 0
+
+
+def scan(
+    h: np.ndarray,
+    operands: Sequence[np.ndarray],
+    gain: np.ndarray,
+    steps: np.ndarray,
+    widths: np.ndarray,
+    maps: np.ndarray,
+    decay_bits: int,
+    lo: int,
+    hi: int,
+    y: np.ndarray,
+    trace: np.ndarray,
+) -> int:
+    """Scan by the faster kernel that applies; arguments and result are those of `scan_rows`."""
+    block = block_of(maps, widths, h.shape[2])
+    ends = (decay_bits, float(lo), float(hi), y, trace)
+    if block:
+        return int(scan_columns(h, *operands, gain, steps, maps, block, *ends))
+    return int(scan_rows(h, *operands, gain, steps, widths, maps, *ends))

@@ -95,7 +95,8 @@ def octave_rows(
         y = out[r * size : (r + 1) * size]
         for c in range(size):
             value = np.int64(x_row[c])
-            shift: int = max(bit_length_of(value) - 1 - mantissa_bits, 0)
+            above = bit_length_of(value) - 1 - mantissa_bits
+            shift = above if above > 0 else 0
             step = value >> shift
             i = (shift << mantissa_bits) + step
             raw = (base[i] + slope[i] * (value - (step << shift)) + half) >> guard
