@@ -48,6 +48,7 @@ def verify(args: argparse.Namespace) -> int:
     from reports.exactness import table
 
     check_device(args.device)
+    _use_threads(args.threads)
     model = _load_graph(args)
     tokens = read_tokens(_text_of(args), vocabulary(model), 1, args.tokens)
     with make_progress(args.quiet) as progress, progress.task(f"verify {model.name}"):
@@ -56,6 +57,16 @@ def verify(args: argparse.Namespace) -> int:
     if found.first is not None:
         print(f"cosim: {found.first}", file=sys.stderr)
     return 0 if found.is_exact else 1
+
+
+def _use_threads(count: int | None) -> None:
+    if count is None:
+        return
+    import numba
+    import torch
+
+    torch.set_num_threads(count)
+    numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
 
 
 def simulate(args: argparse.Namespace) -> int:

@@ -123,6 +123,7 @@ def _verify(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("--text", type=Path, help="text or .npy (default: that of the run folder)")
     parser.add_argument("--tokens", type=_positive, default=512, help="default: %(default)s")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument("--threads", type=_positive, help="how many the fast executor may use")
     _finish(parser, graphs.verify)
 
 

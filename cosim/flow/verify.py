@@ -15,7 +15,7 @@ from cosim.torch_exec import TorchExecutor
 from reports.exactness import Exactness
 
 MOST_INTEGERS = 1 << 25  # kept at once by each executor: 256 MB
-LONGEST_WINDOW = 256
+LONGEST_WINDOW = 128
 
 
 def window_size(model: Model) -> int:
