@@ -103,9 +103,9 @@ def _data(split: TextSplit, measured: Measured) -> str:
     return f"""\
 ## Data
 
-Sources of the standard library of CPython {platform.python_version()} (tests, encodings and
-generated tables left out), in sorted order, split by whole file: a file is held out when the hash
-of its name says so ({HELD_OUT_PER_MILLE} in 1000).
+Sources of the standard library of CPython {platform.python_version()} (tests, encodings and some
+tables left out), split by whole file: a file is held out when the hash of its name says so
+({HELD_OUT_PER_MILLE} in 1000). Another version of Python gives another text.
 
 | side | files | bytes | bytes dropped as repeats | sha256 |
 |---|---|---|---|---|
@@ -114,9 +114,11 @@ of its name says so ({HELD_OUT_PER_MILLE} in 1000).
 | held out | {len(split.held_out_files)} | {len(split.held_out):,} | \
 {split.dropped_held_out_bytes:,} | `{hashlib.sha256(split.held_out).hexdigest()[:16]}...` |
 
-A line was dropped from the training text when it completed a run of {SHINGLE_BYTES} bytes that
-also stands in the held-out text, and from the held-out text when it completed one that stood there
+A line was dropped from the training text when it completed a run of {SHINGLE_BYTES} bytes that also
+stands in the held-out text, and from the held-out text when it completed one that stood there
 before. Runs of {SHINGLE_BYTES} bytes that both sides share afterwards: {measured.shared_shingles}.
+
+Held-out files, in the order of `held_out.txt`: {", ".join(split.held_out_files)}.
 """
 
 
@@ -126,9 +128,9 @@ def _training(plan: Plan, last: Progress) -> str:
 
 {last.step:,} steps of {plan.batch} windows of {plan.window_bytes} bytes: {last.train_bytes:,} bytes
 in {last.seconds:,.0f} s on one thread of a CPU, seed {plan.seed}, torch {torch.__version__}.
-AdamW, peak rate {plan.peak_rate:g} after {plan.warmup_steps} steps, cosine to
-{plan.final_rate:g}, weight decay {plan.weight_decay:g} on matrices, gradient norm clipped at
-{plan.clip_norm:g}; the state starts empty in every window. `training_log.csv` has the loss.
+AdamW, peak rate {plan.peak_rate:g} after {plan.warmup_steps} steps, cosine to {plan.final_rate:g},
+weight decay {plan.weight_decay:g} on matrices, gradient norm clipped at {plan.clip_norm:g}; the
+state starts empty in every window. `training_log.csv` has the loss.
 
 To train it again:
 
@@ -137,7 +139,7 @@ To train it again:
 ```
 
 The rate follows the clock, so another run sees another number of bytes. With `--steps N` it follows
-the steps, and the same seed, text, torch and machine give the same weights.
+the steps; without `--compile`, the same seed, text, torch and machine give the same weights.
 """
 
 
