@@ -7,6 +7,8 @@ and the next block's projection or the head).
 
 from __future__ import annotations
 
+import torch
+
 from cosim.ir.model import Model
 from cosim.ir.types import i
 from quant.lower.chain import Chain
@@ -16,7 +18,7 @@ from quant.lower.parts import convolution, silu_of
 from quant.lower.project import gate_and_project, project_in
 from quant.lower.selective import selective_operands, selective_scan
 from quant.lower.source import Source
-from quant.models.bimamba import BYTE_VALUES, Config
+from quant.models.bimamba import BYTE_VALUES, Config, symbols
 
 OPERANDS = ("x", "dt", "B", "C")
 
@@ -26,7 +28,8 @@ def lower(name: str, src: Source[Config]) -> Model:
     c = src.config
     chain = Chain(src.has_weights)
     em = chain.open("in")
-    r = embed(em, src, BYTE_VALUES, c.hidden_size)
+    rows = symbols(torch.arange(BYTE_VALUES)).numpy()
+    r = embed(em, src, BYTE_VALUES, c.hidden_size, rows)
     for layer in range(c.num_hidden_layers):
         conv_in, z = project_in(chain.em, src, layer, r, c.layer_norm_epsilon)
         for port, value in (("r", r), ("conv_in", conv_in), ("z", z)):

@@ -25,16 +25,23 @@ def residual_frac(src: Source[Any]) -> int:
     return int(frac_for(np.asarray(max(tops)), RESIDUAL, 4 * src.ssm.headroom))
 
 
-def embed(em: Emitter, src: Source[Any], vocabulary: int, size: int) -> Fx:
-    """Declare the token input and look its row up; return the residual."""
+def embed(
+    em: Emitter, src: Source[Any], vocabulary: int, size: int, rows: np.ndarray | None = None
+) -> Fx:
+    """Declare the token input and look its row up; return the residual.
+
+    `rows` [vocabulary] says which row of the embedding each token has, where they differ.
+    """
     last = vocabulary - 1
     token = em.builder.input("token", TensorType(smallest_type(0, last), (), 0, last))
     table = src.array("backbone.embeddings.weight")
     dtype = i(src.ssm.embed_bits)
     frac = 6 if table is None else int(frac_for(np.abs(table).max(), dtype, 1.0))
-    rows = em.fixed(src.weight_name("backbone.embeddings.weight"), table, (vocabulary, size),
-                    dtype, frac)
-    row = em.node("embed.row", Embed(), [token, rows.name], frac)
+    if table is not None and rows is not None:
+        table = table[rows]
+    stored = em.fixed(src.weight_name("backbone.embeddings.weight"), table, (vocabulary, size),
+                      dtype, frac)
+    row = em.node("embed.row", Embed(), [token, stored.name], frac)
     return em.requant("embed", row, RESIDUAL, residual_frac(src))
 
 
