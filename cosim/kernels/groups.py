@@ -38,7 +38,7 @@ def scale_rows(
                 magnitude = abs(np.int64(part[c]))
                 top = magnitude if magnitude > top else top
             least = -((-(top * ratio)) >> RATIO_BITS)
-            t = max(least, 1 << mantissa_bits)
+            t = np.maximum(least, 1 << mantissa_bits)
             e = bit_length_of(t) - (mantissa_bits + 1)
             s = -((-t) >> e)
             y[g] = (e << mantissa_bits) + s - (1 << mantissa_bits)

@@ -66,7 +66,7 @@ def segment_rows(
         y = out[r * size : (r + 1) * size]
         for c in range(size):
             distance = np.int64(x_row[c]) - start
-            i = min(max(distance >> log2_width, 0), top)
+            i = np.minimum(np.maximum(distance >> log2_width, 0), top)
             raw = (base[i] + slope[i] * (distance - (i << log2_width)) + half) >> guard
             kept = min(max(raw, lo), hi)
             clipped += kept != raw

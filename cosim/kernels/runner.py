@@ -1,0 +1,159 @@
+"""Run one prepared step graph over windows of tokens, on tensors [B, T, ...].
+
+Operators outside a recurrence run over many tokens at once. A recurrence (a state and the nodes
+between it and its next value) is replaced by a kernel where one exists and else looped over
+time. On the CPU the window is cut into chunks whose values stay in the cache; states go on from
+chunk to chunk as they do from window to window.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+import torch
+
+from cosim.ir.graph import Graph, Node
+from cosim.kernels.linear import PreparedLinear
+from cosim.kernels.plan import Recurrence, plan
+from cosim.kernels.prepare import prepare
+from cosim.kernels.recurrence import run_decay_scan, run_loop, run_push
+from cosim.kernels.rows import Kernel, carrier
+from cosim.ops.decay_update import DecayUpdate
+from cosim.ops.linear import Linear
+from cosim.ops.push import Push
+
+Values = dict[str, torch.Tensor]
+
+# Tokens of a chunk, all sequences of the batch together. Measured on the shipped model: fewer cost
+# more calls, more leave the second cache.
+CHUNK_TOKENS = 512
+
+
+class GraphRunner:
+    """Hold one graph prepared for a device: its plan, constants and weight matrices."""
+
+    def __init__(self, graph: Graph, device: torch.device, use_numba: bool) -> None:
+        """Plan the graph and move its constants."""
+        self.graph, self.device, self.use_numba = graph, device, use_numba
+        self.steps = plan(graph)
+        self.consts = {
+            n: torch.from_numpy(d).to(device, carrier(graph.types[n].peak))
+            for n, d in graph.tensors.items()
+        }
+        self.carriers = {n.name: carrier(n.op.peak(graph.input_types(n))) for n in graph.nodes}
+        self.linears = {
+            n.name: PreparedLinear(
+                n.op,
+                graph.input_types(n),
+                [graph.tensors.get(i) for i in n.inputs],
+                device,
+                use_numba,
+            )
+            for n in graph.nodes
+            if isinstance(n.op, Linear)
+        }
+        self.kernels: dict[str, Kernel] = {}
+        for node in graph.nodes if use_numba else ():
+            kernel = prepare(graph, node)
+            if kernel is not None:
+                self.kernels[node.name] = kernel
+        last: dict[str, int] = {}
+        for position, step in enumerate(self.steps):
+            for name in step.reads:
+                last[name] = position
+        self.last_use = last
+
+    def evaluate(
+        self, node: Node, values: Mapping[str, torch.Tensor], clipped: Counter[str], count: bool
+    ) -> torch.Tensor:
+        """Evaluate one node on whatever leading axes its inputs have."""
+        kernel = self.kernels.get(node.name)
+        if kernel is not None:
+            done, saturated = kernel([values[n] for n in node.inputs])
+            if count and node.op.saturates:
+                clipped[node.name] += saturated
+            return done
+        if node.name in self.linears:
+            raw = self.linears[node.name].product([values[n] for n in node.inputs])
+        else:
+            dtype = self.carriers[node.name]
+            raw = node.op.meaning(*(values[n].to(dtype) for n in node.inputs))
+        if node.op.saturates:
+            t = self.graph.types[node.name].dtype
+            # The declared type may be wider than the carrier: its ends are then out of reach.
+            ends = torch.iinfo(raw.dtype)
+            kept = raw.clamp(max(t.lo, ends.min), min(t.hi, ends.max))
+            if count:
+                clipped[node.name] += int(torch.count_nonzero(kept != raw))
+            raw = kept
+        return raw.to(carrier(self.graph.types[node.name].peak))
+
+    def run(
+        self,
+        sequences: Values,
+        states: Values,
+        time: int,
+        keep: set[str],
+        clipped: Counter[str],
+        count: bool,
+    ) -> tuple[Values, Values]:
+        """Run sequences [B, T, ...] and return (kept values and outputs, next states)."""
+        batch = next(iter({**sequences, **states}.values())).shape[0]
+        size = max(1, CHUNK_TOKENS // batch) if self.use_numba else time
+        wanted = keep | set(self.graph.outputs.values())
+        pieces: list[Values] = []
+        for start in range(0, time, size):
+            stop = min(start + size, time)
+            chunk = {n: x[:, start:stop] for n, x in sequences.items()}
+            piece, states = self._chunk(chunk, states, stop - start, wanted, clipped, count)
+            pieces.append(piece)
+        if len(pieces) == 1:
+            return pieces[0], states
+        return {n: torch.cat([piece[n] for piece in pieces], dim=1) for n in wanted}, states
+
+    def _chunk(
+        self,
+        sequences: Values,
+        states: Values,
+        time: int,
+        wanted: set[str],
+        clipped: Counter[str],
+        count: bool,
+    ) -> tuple[Values, Values]:
+        values: Values = {**self.consts, **sequences}
+        ends: Values = {}
+        for position, step in enumerate(self.steps):
+            if isinstance(step, Recurrence):
+                self._recur(step, values, states, ends, time, wanted, clipped, count)
+            else:
+                values[step.node.name] = self.evaluate(step.node, values, clipped, count)
+            for name in step.reads:
+                if self.last_use[name] == position and name not in wanted:
+                    values.pop(name, None)
+        return {n: values[n] for n in wanted}, ends
+
+    def _recur(
+        self,
+        step: Recurrence,
+        values: Values,
+        states: Values,
+        ends: Values,
+        time: int,
+        wanted: set[str],
+        clipped: Counter[str],
+        count: bool,
+    ) -> None:
+        only = step.nodes[0].op if len(step.nodes) == 1 and len(step.states) == 1 else None
+        if isinstance(only, Push):
+            run_push(self.graph, step, values, states, ends, wanted)
+            return
+        if isinstance(only, DecayUpdate) and self.use_numba:
+            done = run_decay_scan(self.graph, step, values, states, ends, time, wanted, clipped)
+            if done:
+                return
+
+        def evaluate(node: Node, local: Values) -> torch.Tensor:
+            return self.evaluate(node, local, clipped, count)
+
+        run_loop(self.graph, step, values, states, ends, time, wanted, evaluate)
