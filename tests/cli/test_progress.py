@@ -13,8 +13,9 @@ from tests.cli.tiny import write_text
 def test_a_terminal_sees_a_bar_with_the_time_left(done, tmp_path):
     text = write_text(tmp_path / "long.txt", 600)
     ours, theirs = os.openpty()
+    verify = ["verify", done / "run", "--text", text, "--tokens", "600"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "cosim.cli", "verify", done / "run", "--text", text, "--tokens", "600"],
+        [sys.executable, "-m", "cosim.cli", *verify],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=theirs,
         env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
     )  # fmt: skip
