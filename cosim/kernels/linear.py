@@ -15,17 +15,25 @@ from cosim.kernels.rows import carrier
 from cosim.ops.group_scale import code_bounds, decode_scale, expand_groups
 from cosim.ops.linear import Linear
 
-ONE = np.ones(1, dtype=np.int64)
+# Code 0 without mantissa bits is the scale 1.
+NO_CODES = np.zeros(1, dtype=np.int32)
 
 
 @compiled
 def scale_rows(
-    y: np.ndarray, multiplier: np.ndarray, scale: np.ndarray, scale_step: int, out: np.ndarray
+    y: np.ndarray,
+    multiplier: np.ndarray,
+    codes: np.ndarray,
+    codes_step: int,
+    mantissa_bits: int,
+    out: np.ndarray,
 ) -> None:
     """Multiply exact products by the scales of their row and token, into integers."""
     size = multiplier.size
+    mask = (1 << mantissa_bits) - 1
     for r in range(out.size // size):
-        token = scale[r * scale_step]
+        code = np.int64(codes[r * codes_step])
+        token = ((code & mask) + (1 << mantissa_bits)) << (code >> mantissa_bits)
         y_row = y[r * size : (r + 1) * size]
         z = out[r * size : (r + 1) * size]
         for c in range(size):
@@ -75,24 +83,24 @@ class PreparedLinear:
     def product(self, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
         """Return integers [..., R]."""
         q = inputs[0]
-        scale = None
-        if self.op.act_group:
+        if self.op.act_group and not self.token_scale:
             scale = decode_scale(inputs[3].to(torch.int64), self.op.mantissa_bits)
-            if not self.token_scale:
-                q = q.to(torch.int64) * expand_groups(scale, self.op.act_group, self.k)
-                scale = None
+            q = q.to(torch.int64) * expand_groups(scale, self.op.act_group, self.k)
         y = self.weight.integers(q, self.peak, fits_int8=self.fits_int8)
         if self.use_numba:
-            return self._scale(y, scale)
+            return self._scale(y, inputs[3] if self.token_scale else None)
         y = y.to(torch.int64)
         if self.multiplier is not None:
             y = y * self.multiplier
-        return y if scale is None else y * scale
+        if self.token_scale:
+            y = y * decode_scale(inputs[3].to(torch.int64), self.op.mantissa_bits)
+        return y
 
-    def _scale(self, y: torch.Tensor, scale: torch.Tensor | None) -> torch.Tensor:
-        """Multiply by both scales in one pass."""
+    def _scale(self, y: torch.Tensor, codes: torch.Tensor | None) -> torch.Tensor:
+        """Multiply by both scales in one pass; without codes, by the scale 1."""
         out = torch.empty(y.shape, dtype=self.out)
-        tokens = ONE if scale is None else scale.reshape(-1).numpy()
-        step = 0 if scale is None else 1
-        scale_rows(y.reshape(-1).numpy(), self.row, tokens, step, out.view(-1).numpy())
+        tokens = NO_CODES if codes is None else codes.reshape(-1).numpy()
+        step, mantissa_bits = (0, 0) if codes is None else (1, self.op.mantissa_bits)
+        flat = y.reshape(-1).numpy()
+        scale_rows(flat, self.row, tokens, step, mantissa_bits, out.view(-1).numpy())
         return out

@@ -24,12 +24,14 @@ class Recurrence:
     """Evaluate the nodes between some states and their next values token by token.
 
     `reads` are the values from outside. `read_out` is a contraction of the next state that runs
-    inside the loop, so that the state of every token need not be kept.
+    inside the loop, so that the state of every token need not be kept. `shown` are the states
+    and values of the recurrence that nodes or states outside of it read.
     """
 
     states: tuple[str, ...]
     nodes: tuple[Node, ...]
     reads: tuple[str, ...]
+    shown: frozenset[str]
     read_out: Node | None = None
 
     @property
@@ -62,7 +64,11 @@ def plan(graph: Graph) -> tuple[Step, ...]:
             used = {i for n in (*inside, *([read_out] if read_out else [])) for i in n.inputs}
             late = {graph.states[s].next for s in states}
             reads = tuple(sorted((used | late) - known))
-            steps.append(Recurrence(states, inside, reads, read_out))
+            own = {*inside, read_out} if read_out else {*inside}
+            elsewhere = {i for n in graph.nodes if n not in own for i in n.inputs}
+            elsewhere |= {s.next for name, s in graph.states.items() if name not in states}
+            shown = frozenset(elsewhere & {*states, *(n.name for n in own)})
+            steps.append(Recurrence(states, inside, reads, shown, read_out))
         elif inside and inside[0] not in fused.values():
             steps.append(Single(inside[0], inside[0].inputs))
     return tuple(steps)

@@ -23,7 +23,6 @@ Values = dict[str, torch.Tensor]
 
 
 def run_push(
-    graph: Graph,
     step: Recurrence,
     values: Values,
     states: Values,
@@ -36,7 +35,7 @@ def run_push(
     k = first.shape[1]
     line = torch.cat([first[:, 1:], x], dim=1)
     values[node.name] = line.unfold(1, k, 1).movedim(-1, 2)
-    if name in wanted or is_read_outside(graph, step, name):
+    if name in wanted or name in step.shown:
         values[name] = torch.cat([first[:, None], values[node.name][:, :-1]], dim=1)
     ends[name] = values[node.name][:, -1]
 
@@ -58,7 +57,7 @@ def run_loop(
     exported = [
         n
         for n in (*step.states, *(n.name for n in step.all_nodes))
-        if n in wanted or is_read_outside(graph, step, n)
+        if n in wanted or n in step.shown
     ]
     traces: dict[str, list[torch.Tensor]] = {n: [] for n in exported}
     for t in range(time):
@@ -72,74 +71,78 @@ def run_loop(
     ends.update(current)
 
 
-def is_read_outside(graph: Graph, step: Recurrence, name: str) -> bool:
-    """Tell whether a node or state that is not part of the recurrence reads a value of it."""
-    inside = {n.name for n in step.all_nodes}
-    by_nodes = any(name in n.inputs for n in graph.nodes if n.name not in inside)
-    return by_nodes or any(
-        name == s.next for state, s in graph.states.items() if state not in step.states
-    )
+class PreparedScan:
+    """Hold one decaying state and its read-out ready for the compiled scan."""
+
+    def __init__(self, graph: Graph, step: Recurrence) -> None:
+        """Map the rows of the operands to those of the state."""
+        (node,), (name,), read = step.nodes, step.states, step.read_out
+        assert isinstance(node.op, DecayUpdate)
+        types, shape = graph.types, graph.types[name].shape
+        self.op, self.name, self.state, self.shown = node.op, node.name, name, step.shown
+        self.read, self.type = read, types[name]
+        self.read_type = types[read.name] if read else None
+        self.operands = [*node.inputs[1:4], read.inputs[1] if read else node.inputs[3]]
+        self.shapes = [types[n].shape for n in self.operands]
+        self.fixed = [n in graph.tensors for n in self.operands]
+        every = [row_map(types[n].shape, shape) for n in (*self.operands, node.inputs[4])]
+        self.widths = np.array([m.width for m in every])
+        self.maps = np.stack([m.index for m in every])
+        self.gain = np.exp2(graph.tensors[node.inputs[4]].reshape(-1).astype(np.float64))
+
+    def run(
+        self,
+        values: Values,
+        states: Values,
+        ends: Values,
+        time: int,
+        wanted: set[str],
+        clipped: Counter[str],
+    ) -> None:
+        """Scan over the window."""
+        shape, dtype = self.type.shape, carrier(self.type.peak)
+        first = states[self.state]
+        batch = first.shape[0]
+        rows = [
+            rows_of(values[n], () if fixed else (batch, time), s)
+            for n, s, fixed in zip(self.operands, self.shapes, self.fixed, strict=True)
+        ]
+        steps = [0 if fixed else r.step for r, fixed in zip(rows, self.fixed, strict=True)]
+        state = first.reshape(batch, -1, shape[-1]).to(torch.float64, copy=True)
+        names = {self.name, self.state}
+        keep = not names.isdisjoint(wanted) or not names.isdisjoint(self.shown)
+        count = state.shape[1]
+        y = torch.empty(
+            (batch, time, count if self.read_type else 0),
+            dtype=carrier(self.read_type.peak if self.read_type else 0),
+        )
+        trace = torch.empty((batch, time, count if keep else 0, shape[-1]), dtype=dtype)
+        clipped[self.name] += scan(
+            state.numpy(),
+            [r.flat for r in rows],
+            self.gain,
+            np.array(steps),
+            self.widths,
+            self.maps,
+            self.op.decay_bits,
+            self.op.dtype.lo,
+            self.op.dtype.hi,
+            y.numpy(),
+            trace.numpy(),
+        )
+        ends[self.state] = state.to(dtype).reshape(batch, *shape)
+        if self.read is not None and self.read_type is not None:
+            values[self.read.name] = y.reshape(batch, time, *self.read_type.shape)
+        if keep:
+            begin = first.to(dtype).reshape(batch, 1, *shape)
+            values[self.name] = trace.reshape(batch, time, *shape)
+            values[self.state] = torch.cat([begin, values[self.name][:, :-1]], dim=1)
 
 
-def run_decay_scan(
-    graph: Graph,
-    step: Recurrence,
-    values: Values,
-    states: Values,
-    ends: Values,
-    time: int,
-    wanted: set[str],
-    clipped: Counter[str],
-) -> bool:
-    """Scan one decaying state by the compiled kernel; return False where it does not apply."""
-    if not _scan_applies(graph, step):
-        return False
-    (node,), (name,), read = step.nodes, step.states, step.read_out
-    op = node.op
-    assert isinstance(op, DecayUpdate)
-    types, shape, batch = graph.types, graph.types[name].shape, states[name].shape[0]
-    operands = [*node.inputs[1:4], read.inputs[1] if read else node.inputs[3]]
-    rows = [
-        rows_of(values[n], () if n in graph.tensors else (batch, time), types[n].shape)
-        for n in operands
-    ]
-    every = [row_map(types[n].shape, shape) for n in (*operands, node.inputs[4])]
-    steps = [0 if n in graph.tensors else r.step for n, r in zip(operands, rows, strict=True)]
-    gain = np.exp2(values[node.inputs[4]].reshape(-1).numpy().astype(np.float64))
-    state = states[name].reshape(batch, -1, shape[-1]).to(torch.float64, copy=True)
-    keep = any(n in wanted or is_read_outside(graph, step, n) for n in (node.name, name))
-    count = state.shape[1]
-    y = torch.empty(
-        (batch, time, count if read else 0), dtype=carrier(types[read.name].peak if read else 0)
-    )
-    trace = torch.empty(
-        (batch, time, count if keep else 0, shape[-1]), dtype=carrier(types[name].peak)
-    )
-    clipped[node.name] += scan(
-        state.numpy(),
-        [r.flat for r in rows],
-        gain,
-        np.array(steps),
-        np.array([m.width for m in every]),
-        np.stack([m.index for m in every]),
-        op.decay_bits,
-        op.dtype.lo,
-        op.dtype.hi,
-        y.numpy(),
-        trace.numpy(),
-    )
-    ends[name] = state.to(trace.dtype).reshape(batch, *shape)
-    if read is not None:
-        values[read.name] = y.reshape(batch, time, *types[read.name].shape)
-    if keep:
-        begin = states[name].to(trace.dtype).reshape(batch, 1, *shape)
-        values[node.name] = trace.reshape(batch, time, *shape)
-        values[name] = torch.cat([begin, values[node.name][:, :-1]], dim=1)
-    return True
-
-
-def _scan_applies(graph: Graph, step: Recurrence) -> bool:
+def scan_applies(graph: Graph, step: Recurrence) -> bool:
     """Tell whether the kernel can scan this recurrence, every sum of it exact in float64."""
+    if len(step.nodes) != 1 or len(step.states) != 1:
+        return False
     (node,), (name,), read = step.nodes, step.states, step.read_out
     shape, op = graph.types[name].shape, node.op
     # The kernel reads the state as h alone, the lift as a constant, and c row by row of h.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import torch
@@ -37,15 +38,20 @@ class Rows:
 
 def lead_of(inputs: Sequence[torch.Tensor], types: Types) -> tuple[int, ...]:
     """Return the axes before a token's own; constants have none, so that the longest counts."""
-    leads = [tuple(x.shape[: x.ndim - len(t.shape)]) for x, t in zip(inputs, types, strict=True)]
-    return max(leads, key=len)
+    longest: tuple[int, ...] = ()
+    for x, t in zip(inputs, types, strict=True):
+        axes = x.ndim - len(t.shape)
+        if axes > len(longest):
+            longest = tuple(x.shape[:axes])
+    return longest
 
 
 def rows_of(x: torch.Tensor, lead: tuple[int, ...], shape: tuple[int, ...]) -> Rows:
     """Broadcast x to [*lead, *shape] and return its rows; copy only where it cannot be a view."""
-    count = int(np.prod(lead, dtype=np.int64))
+    count, size = prod(lead), prod(shape)
+    if x.is_contiguous() and x.numel() == count * size:
+        return Rows(x.view(-1).numpy(), size)
     wide = x.expand(*lead, *shape).reshape(count, -1)
-    size = wide.shape[1]
     if size > 1 and wide.stride(1) != 1:
         wide = wide.contiguous()
     step = wide.stride(0)

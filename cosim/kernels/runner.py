@@ -17,9 +17,8 @@ from cosim.ir.graph import Graph, Node
 from cosim.kernels.linear import PreparedLinear
 from cosim.kernels.plan import Recurrence, plan
 from cosim.kernels.prepare import prepare
-from cosim.kernels.recurrence import run_decay_scan, run_loop, run_push
+from cosim.kernels.recurrence import PreparedScan, run_loop, run_push, scan_applies
 from cosim.kernels.rows import Kernel, carrier
-from cosim.ops.decay_update import DecayUpdate
 from cosim.ops.linear import Linear
 from cosim.ops.push import Push
 
@@ -58,6 +57,11 @@ class GraphRunner:
             kernel = prepare(graph, node)
             if kernel is not None:
                 self.kernels[node.name] = kernel
+        self.scans = {
+            step.states[0]: PreparedScan(graph, step)
+            for step in self.steps
+            if use_numba and isinstance(step, Recurrence) and scan_applies(graph, step)
+        }
         last: dict[str, int] = {}
         for position, step in enumerate(self.steps):
             for name in step.reads:
@@ -146,12 +150,12 @@ class GraphRunner:
     ) -> None:
         only = step.nodes[0].op if len(step.nodes) == 1 and len(step.states) == 1 else None
         if isinstance(only, Push):
-            run_push(self.graph, step, values, states, ends, wanted)
+            run_push(step, values, states, ends, wanted)
             return
-        if isinstance(only, DecayUpdate) and self.use_numba:
-            done = run_decay_scan(self.graph, step, values, states, ends, time, wanted, clipped)
-            if done:
-                return
+        scan = self.scans.get(step.states[0])
+        if scan is not None:
+            scan.run(values, states, ends, time, wanted, clipped)
+            return
 
         def evaluate(node: Node, local: Values) -> torch.Tensor:
             return self.evaluate(node, local, clipped, count)

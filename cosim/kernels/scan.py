@@ -131,20 +131,30 @@ def scan_columns(
     time = y.shape[1]
     down = 2.0**-decay_bits
     decay, drive, total = np.empty(block), np.empty(block), np.empty(block)
+    lift = np.empty(block)
     state = np.empty((n, block))
     clipped = 0
     for job in range(batch * (rows // block)):
         i, first = job // (rows // block), job % (rows // block) * block
+        straight = True
         for r in range(block):
+            straight &= maps[1, first + r] == maps[1, first] + r
+            lift[r] = gain[maps[4, first + r]] * down
             for j in range(n):
                 state[j, r] = h[i, first + r, j]
         for t in range(time):
             token = i * time + t
+            k_at, u_at = token * steps[0], token * steps[1]
             for r in range(block):
-                decay[r] = 1.0 - k[token * steps[0] + maps[0, first + r]] * down
-                factor = u[token * steps[1] + maps[1, first + r]] * down
-                drive[r] = factor * gain[maps[4, first + r]]
-                total[r] = 0.0
+                decay[r] = 1.0 - k[k_at + maps[0, first + r]] * down
+            if straight:
+                u_row = u[u_at + maps[1, first] : u_at + maps[1, first] + block]
+                for r in range(block):
+                    drive[r] = u_row[r] * lift[r]
+            else:
+                for r in range(block):
+                    drive[r] = u[u_at + maps[1, first + r]] * lift[r]
+            total[:] = 0.0
             b_at = token * steps[2] + maps[2, first] * n
             c_at = token * steps[3] + maps[3, first] * n
             for j in range(n):
