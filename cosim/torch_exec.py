@@ -169,4 +169,4 @@ def _flatten(x: np.ndarray, axes: int, flat: int) -> np.ndarray:
 def _join(parts: list[np.ndarray], batch: tuple[int, ...]) -> np.ndarray:
     """Join the sequences of all parts and give them their batch axes back."""
     whole = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    return whole.reshape(*batch, *whole.shape[1:])
+    return whole.reshape((*batch, *whole.shape[1:]))
