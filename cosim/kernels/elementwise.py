@@ -21,8 +21,8 @@ from cosim.kernels.rows import (
     Data,
     Kernel,
     constant_rows,
-    empty_rows,
     lead_of,
+    room_for,
     rows_of,
 )
 from cosim.ops.add import Add
@@ -134,10 +134,11 @@ def prepare_requant(op: Op, types: Types, out: TensorType, data: Data) -> Kernel
         return None
     s = shifts_of(data[1], out.shape)
     lo, hi = op.dtype.lo, op.dtype.hi
+    room = room_for(out)
 
     def run(inputs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, int]:
         lead = lead_of(inputs, types)
-        y, x = empty_rows(lead, out), rows_of(inputs[0], lead, out.shape)
+        y, x = room(lead), rows_of(inputs[0], lead, out.shape)
         flat = y.view(-1).numpy()
         return y, shift_rows(x.flat, x.step, s.left, s.half, s.right, lo, hi, flat)
 
@@ -152,10 +153,11 @@ def prepare_product(op: Op, types: Types, out: TensorType, data: Data) -> Kernel
     s = shifts_of(data[2], out.shape)
     lo, hi = op.dtype.lo, op.dtype.hi
     operands = _operands(data[:2], out)
+    room = room_for(out)
 
     def run(inputs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, int]:
         lead = lead_of(inputs, types)
-        y = empty_rows(lead, out)
+        y = room(lead)
         flat = y.view(-1).numpy()
         return y, multiply_rows(*operands(inputs, lead), s.left, s.half, s.right, lo, hi, flat)
 
@@ -169,10 +171,11 @@ def prepare_add(op: Op, types: Types, out: TensorType, data: Data) -> Kernel | N
         return None
     lo, hi = op.dtype.lo, op.dtype.hi
     operands = _operands(data, out)
+    room = room_for(out)
 
     def run(inputs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, int]:
         lead = lead_of(inputs, types)
-        y = empty_rows(lead, out)
+        y = room(lead)
         flat = y.view(-1).numpy()
         return y, add_rows(*operands(inputs, lead), out.size, lo, hi, flat)
 

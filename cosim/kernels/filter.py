@@ -10,7 +10,7 @@ import torch
 from cosim.ir.op import Op, Types
 from cosim.ir.types import TensorType
 from cosim.kernels.compiled import compiled
-from cosim.kernels.rows import Data, Kernel, carrier, empty_rows
+from cosim.kernels.rows import Data, Kernel, carrier, room_for
 from cosim.ops.fir import Fir
 
 
@@ -50,11 +50,12 @@ def prepare_fir(op: Op, types: Types, out: TensorType, data: Data) -> Kernel | N
         return None
     narrow = torch.from_numpy(taps).to(dtype).contiguous().numpy()
     offset = torch.from_numpy(bias).to(dtype).contiguous().numpy()
+    room = room_for(out)
 
     def run(inputs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, int]:
         window = inputs[0]
         lead = tuple(window.shape[:-2])
-        y = empty_rows(lead, out)
+        y = room(lead)
         if window.stride(-1) != 1:
             window = window.contiguous()
         # Overlapping windows [B, T, K, C] do not flatten to one leading axis; two suffice.

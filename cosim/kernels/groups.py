@@ -10,7 +10,7 @@ import torch
 from cosim.ir.op import Op, Types
 from cosim.ir.types import TensorType
 from cosim.kernels.compiled import bit_length_of, compiled
-from cosim.kernels.rows import Data, Kernel, empty_rows, lead_of, vectors_of
+from cosim.kernels.rows import Data, Kernel, lead_of, room_for, vectors_of
 from cosim.ops.argmax import Argmax
 from cosim.ops.group_scale import RATIO_BITS, GroupScale
 from cosim.ops.quantize import RECIPROCAL_BITS, Quantize, reciprocals
@@ -99,10 +99,11 @@ def prepare_group_scale(op: Op, types: Types, out: TensorType, data: Data) -> Ke
     if data[0] is not None:
         return None
     shape = types[0].shape
+    room = room_for(out)
 
     def run(inputs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, int]:
         lead = lead_of(inputs, types)
-        y, x = empty_rows(lead, out), vectors_of(inputs[0], lead, shape)
+        y, x = room(lead), vectors_of(inputs[0], lead, shape)
         flat = y.view(-1).numpy()
         scale_rows(x.flat, x.step, shape[-1], op.group, op.ratio, op.mantissa_bits, flat)
         return y, 0
@@ -117,10 +118,11 @@ def prepare_quantize(op: Op, types: Types, out: TensorType, data: Data) -> Kerne
         return None
     lo, hi = op.dtype.lo, op.dtype.hi
     inverse = np.array(reciprocals(op.mantissa_bits), dtype=np.int32)
+    room = room_for(out)
 
     def run(inputs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, int]:
         lead = lead_of(inputs, types)
-        y, x = empty_rows(lead, out), vectors_of(inputs[0], lead, out.shape)
+        y, x = room(lead), vectors_of(inputs[0], lead, out.shape)
         codes = vectors_of(inputs[1], lead, types[1].shape)
         return y, quantize_rows(
             x.flat,
@@ -145,10 +147,11 @@ def prepare_argmax(op: Op, types: Types, out: TensorType, data: Data) -> Kernel 
     if data[0] is not None:
         return None
     shape = types[0].shape
+    room = room_for(out)
 
     def run(inputs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, int]:
         lead = lead_of(inputs, types)
-        y, x = empty_rows(lead, out), vectors_of(inputs[0], lead, shape)
+        y, x = room(lead), vectors_of(inputs[0], lead, shape)
         first_largest_rows(x.flat, x.step, shape[-1], y.view(-1).numpy())
         return y, 0
 

@@ -10,7 +10,7 @@ import torch
 from cosim.ir.op import Op, Types
 from cosim.ir.types import TensorType
 from cosim.kernels.compiled import bit_length_of, compiled
-from cosim.kernels.rows import Data, Kernel, empty_rows, lead_of, vectors_of
+from cosim.kernels.rows import Data, Kernel, lead_of, room_for, vectors_of
 from cosim.ops.rms_norm import (
     BASE,
     FALL,
@@ -72,10 +72,11 @@ def prepare_rms_norm(op: Op, types: Types, out: TensorType, data: Data) -> Kerne
     size = out.shape[-1]
     root = op._size_root(size)
     base, fall = np.array(BASE, dtype=np.int64), np.array(FALL, dtype=np.int64)
+    room = room_for(out)
 
     def run(inputs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, int]:
         lead = lead_of(inputs, types)
-        y, x = empty_rows(lead, out), vectors_of(inputs[0], lead, out.shape)
+        y, x = room(lead), vectors_of(inputs[0], lead, out.shape)
         flat = y.view(-1).numpy()
         return y, norm_rows(
             x.flat, x.step, size, op.eps, root, op.frac_bits, base, fall, lo, hi, flat

@@ -14,6 +14,7 @@ from cosim.kernels.norm import prepare_rms_norm
 from cosim.kernels.rotate import prepare_hadamard
 from cosim.kernels.rows import Data, Kernel
 from cosim.kernels.tables import prepare_embed, prepare_pwl, prepare_pwl_log
+from cosim.kernels.views import prepare_reshape, prepare_slice
 from cosim.ops.add import Add
 from cosim.ops.argmax import Argmax
 from cosim.ops.embed import Embed
@@ -26,7 +27,9 @@ from cosim.ops.pwl_log import PwlLog
 from cosim.ops.quantize import Quantize
 from cosim.ops.requant import Requant
 from cosim.ops.rescale import Rescale
+from cosim.ops.reshape import Reshape
 from cosim.ops.rms_norm import RmsNorm
+from cosim.ops.slice import Slice
 
 Prepare = Callable[[Op, Types, TensorType, Data], Kernel | None]
 
@@ -43,7 +46,9 @@ KERNELS: dict[type[Op], Prepare] = {
     Quantize: prepare_quantize,
     Requant: prepare_requant,
     Rescale: prepare_product,
+    Reshape: prepare_reshape,
     RmsNorm: prepare_rms_norm,
+    Slice: prepare_slice,
 }
 
 

@@ -16,7 +16,7 @@ from cosim.ir.graph import Graph, Node
 from cosim.ir.op import same_rank
 from cosim.kernels.plan import Recurrence
 from cosim.kernels.rows import carrier, rows_of
-from cosim.kernels.scan import FLOAT64_EXACT, row_map, scan
+from cosim.kernels.scan import FLOAT64_EXACT, block_of, row_map, scan
 from cosim.ops.decay_update import DecayUpdate
 
 Values = dict[str, torch.Tensor]
@@ -88,6 +88,7 @@ class PreparedScan:
         every = [row_map(types[n].shape, shape) for n in (*self.operands, node.inputs[4])]
         self.widths = np.array([m.width for m in every])
         self.maps = np.stack([m.index for m in every])
+        self.block = block_of(self.maps, self.widths, shape[-1])
         self.gain = np.exp2(graph.tensors[node.inputs[4]].reshape(-1).astype(np.float64))
 
     def run(
@@ -127,6 +128,7 @@ class PreparedScan:
             self.op.decay_bits,
             self.op.dtype.lo,
             self.op.dtype.hi,
+            self.block,
             y.numpy(),
             trace.numpy(),
         )

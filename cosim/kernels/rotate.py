@@ -16,7 +16,7 @@ import torch
 from cosim.ir.op import Op, Types
 from cosim.ir.types import TensorType
 from cosim.kernels.compiled import compiled
-from cosim.kernels.rows import Data, Kernel, carrier, empty_rows, lead_of, vectors_of
+from cosim.kernels.rows import Data, Kernel, carrier, lead_of, room_for, vectors_of
 from cosim.ops.hadamard import Hadamard, base_matrix, split_order
 
 # Below this the base matrix adds rows too short to fill a vector; a matrix product is faster.
@@ -75,10 +75,11 @@ def prepare_hadamard(op: Op, types: Types, out: TensorType, data: Data) -> Kerne
     if base > 1 and power < LEAST_POWER:
         return None
     signs = base_matrix(base)
+    room = room_for(out)
 
     def run(inputs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, int]:
         lead = lead_of(inputs, types)
-        y, x = empty_rows(lead, out), vectors_of(inputs[0], lead, out.shape)
+        y, x = room(lead), vectors_of(inputs[0], lead, out.shape)
         rotate_rows(x.flat, x.step, out.shape[-1], signs, power, y.view(-1).numpy())
         return y, 0
 

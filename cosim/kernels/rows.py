@@ -69,6 +69,7 @@ def constant_rows(data: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return np.ascontiguousarray(wide, dtype=np.int64)
 
 
-def empty_rows(lead: tuple[int, ...], out: TensorType) -> torch.Tensor:
-    """Make room for an output [*lead, *shape] in its carrier."""
-    return torch.empty((*lead, *out.shape), dtype=carrier(out.peak))
+def room_for(out: TensorType) -> Callable[[tuple[int, ...]], torch.Tensor]:
+    """Return a function that makes room for an output [*lead, *shape] in its carrier."""
+    shape, dtype = out.shape, carrier(out.peak)
+    return lambda lead: torch.empty((*lead, *shape), dtype=dtype)

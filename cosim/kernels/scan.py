@@ -206,11 +206,14 @@ def scan(
     decay_bits: int,
     lo: int,
     hi: int,
+    block: int,
     y: np.ndarray,
     trace: np.ndarray,
 ) -> int:
-    """Scan by the faster kernel that applies; arguments and result are those of `scan_rows`."""
-    block = block_of(maps, widths, h.shape[2])
+    """Scan by the faster kernel that applies; arguments and result are those of both.
+
+    `block` comes from `block_of`.
+    """
     ends = (decay_bits, float(lo), float(hi), y, trace)
     if block:
         return int(scan_columns(h, *operands, gain, steps, maps, block, *ends))

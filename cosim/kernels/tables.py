@@ -10,7 +10,7 @@ import torch
 from cosim.ir.op import Op, Types
 from cosim.ir.types import TensorType
 from cosim.kernels.compiled import bit_length_of, compiled
-from cosim.kernels.rows import Data, Kernel, empty_rows, lead_of, rows_of
+from cosim.kernels.rows import Data, Kernel, lead_of, room_for, rows_of
 from cosim.ops.embed import Embed
 from cosim.ops.pwl import Pwl
 from cosim.ops.pwl_log import PwlLog
@@ -121,10 +121,11 @@ def prepare_pwl(op: Op, types: Types, out: TensorType, data: Data) -> Kernel | N
         beyond = kept != raw
         any_beyond = bool(beyond.any())
         table = kept.astype(np.int32 if out.peak < 1 << 31 else np.int64)
+    room = room_for(out)
 
     def run(inputs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, int]:
         lead = lead_of(inputs, types)
-        y, x = empty_rows(lead, out), rows_of(inputs[0], lead, out.shape)
+        y, x = room(lead), rows_of(inputs[0], lead, out.shape)
         flat = y.view(-1).numpy()
         if narrow:
             return y, look_up_rows(x.flat, x.step, first, table, beyond, any_beyond, out.size, flat)
@@ -142,10 +143,11 @@ def prepare_pwl_log(op: Op, types: Types, out: TensorType, data: Data) -> Kernel
     if base is None or slope is None or data[0] is not None:
         return None
     lo, hi = op.dtype.lo, op.dtype.hi
+    room = room_for(out)
 
     def run(inputs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, int]:
         lead = lead_of(inputs, types)
-        y, x = empty_rows(lead, out), rows_of(inputs[0], lead, out.shape)
+        y, x = room(lead), rows_of(inputs[0], lead, out.shape)
         flat = y.view(-1).numpy()
         return y, octave_rows(
             x.flat, x.step, base, slope, op.mantissa_bits, op.guard, lo, hi, out.size, flat
