@@ -28,10 +28,10 @@ from cosim.torch_exec import TorchExecutor
 
 
 def counter_model(vocabulary: int = 256, direction: str = "forward") -> Model:
-    """Return a model that counts token % 4 in its state; the next token is the most frequent."""
+    """Return a model that counts (token + 1) % 4 in its state; the next is the most frequent."""
     token_type = TensorType(u(9), (), 0, vocabulary - 1)
     table = np.zeros((vocabulary, 4), dtype=np.int64)
-    table[np.arange(vocabulary), np.arange(vocabulary) % 4] = 1
+    table[np.arange(vocabulary), (np.arange(vocabulary) + 1) % 4] = 1
     b = GraphBuilder("counter")
     row = b.add("row", Embed(), b.input("token", token_type), b.const("table", table, i(4)))
     total = b.add("total", Add(i(8)), b.state("seen", TensorType.full(i(8), (4,))), row)
@@ -140,7 +140,7 @@ def test_verify_carries_states_over_windows(monkeypatch):
     tokens = np.arange(50) % 7
     verify("w4", counter_model(), tokens)
     assert len(ran) == 4
-    counts = Counter((tokens % 4).tolist())
+    counts = Counter(((tokens + 1) % 4).tolist())
     assert ran[-1].states["step/seen"].tolist() == [counts[k] for k in range(4)]
 
 
@@ -183,10 +183,14 @@ def test_nothing_to_verify_is_refused():
 
 
 def test_greedy_tokens_are_the_argmax_of_all_before():
-    prompt = np.array([2, 1, 3, 3, 1, 2, 2])
-    assert list(generate(counter_model(), prompt, 3)) == [2, 2, 2]
-    # A tie goes to the first: 1 and 3 twice each; and what was written counts as well.
-    assert list(generate(counter_model(), np.array([3, 1, 3, 1, 0]), 2)) == [1, 1]
+    prompt, counts, expected = [1, 1, 1, 7], [0, 0, 0, 0], []
+    for token in prompt:
+        counts[(token + 1) % 4] += 1
+    for _ in range(12):
+        expected.append(counts.index(max(counts)))  # the first one on a tie
+        counts[(expected[-1] + 1) % 4] += 1
+    assert len(set(expected)) > 1
+    assert list(generate(counter_model(), np.array(prompt), 12)) == expected
 
 
 def test_only_causal_models_write():

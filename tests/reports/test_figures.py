@@ -1,5 +1,6 @@
 """Figures on paper: the same data as the page, the same bytes each time."""
 
+import re
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -8,7 +9,7 @@ from cosim.ir.errors import InternalError
 from reports.chart import Bar, Bars, Ceiling, Part, Point, Roofline, limits
 from reports.figures import bars_figure, render, roofline_figure, run_figures
 from reports.summary import Summary
-from reports.svg import Frame, roofline_svg
+from reports.svg import RADIUS, Frame, roofline_svg
 from tests.reports.example import RECIPES, summary
 
 CHART = Roofline(
@@ -46,6 +47,17 @@ def test_svg_is_well_formed_and_has_a_point_per_operator():
     assert {p.get("class") for p in points} == {"point s0", "point s1"}
 
 
+def test_svg_points_stand_where_the_data_says():
+    root = ET.fromstring(roofline_svg(CHART, 800, 400))
+    frame = Frame(800, 400, *limits(CHART))
+    drawn = [e.get("d") for e in root.iter() if "point" in e.get("class", "").split()]
+    starts = [tuple(map(float, re.match(r"M(\S+) ([\d.]+)", d).groups())) for d in drawn]
+    # A circle starts at its left end, a square at its upper left corner.
+    assert starts[0] == pytest.approx((frame.x(2.0) - RADIUS, frame.y(4e9)), abs=0.1)
+    on_chip = (frame.strip_x(1, 2) - RADIUS, frame.y(1e9) - RADIUS)
+    assert starts[1] == pytest.approx(on_chip, abs=0.1)
+
+
 def test_svg_ceilings_meet_at_the_ridge():
     root = ET.fromstring(roofline_svg(CHART, 800, 400))
     flat, slope = [e for e in root.iter() if e.get("class") == "ceiling"]
@@ -66,8 +78,8 @@ def test_paper_points_stand_where_the_data_says():
 
 def test_paper_bars_are_as_long_as_the_data():
     chart = Bars("b", "B", "measured", (Bar("a", (Part("p", 3.0, "3"), Part("q", 1.0, "1")), "4"),))
-    widths = [p.get_width() for p in bars_figure(chart).axes[0].patches]
-    assert widths == [3.0, 1.0]
+    patches = bars_figure(chart).axes[0].patches
+    assert [(p.get_x(), p.get_width()) for p in patches] == [(0.0, 3.0), (3.0, 1.0)]
 
 
 def test_a_negative_or_unknown_part_is_refused():
