@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from cosim.ir.numerics import Array, shift_left, shift_round
 from cosim.ir.op import Op, Types, largest, product_bounds, same_rank
-from cosim.ir.types import IntType, TensorType
+from cosim.ir.types import MAX_BITS, IntType, TensorType
 from cosim.ir.work import Work, pair
 
 
@@ -39,8 +39,8 @@ class DecayUpdate(Op):
             raise self.refuse(f"decay_bits is {self.decay_bits}, must not be negative")
         if k.lo < 0 or k.hi > (1 << self.decay_bits):
             raise self.refuse(f"k must lie in 0..2^{self.decay_bits}, got {k}")
-        if lift.lo < 0:
-            raise self.refuse(f"lift must not be negative, got {lift}")
+        if lift.lo < 0 or lift.hi >= MAX_BITS:
+            raise self.refuse(f"lift must lie in 0..{MAX_BITS - 1}, got {lift}")
         lo, hi = product_bounds(u, b)
         half = (1 << self.decay_bits) >> 1
         lo = (min(h.lo, 0) << self.decay_bits) + (min(lo, 0) << lift.hi) + half

@@ -79,7 +79,8 @@ def full(dtype, shape):
     [
         (1, full(u(9), (3, 1)), r"k must lie in 0\.\.2\^8"),
         (1, full(i(4), (3, 1)), r"k must lie in 0\.\.2\^8"),
-        (4, full(i(4), (1, 1)), "lift must not be negative"),
+        (4, full(i(4), (1, 1)), r"lift must lie in 0\.\.62, got i4"),
+        (4, TensorType(u(6), (1, 1), 0, 63), r"lift must lie in 0\.\.62, got u6"),
         (0, full(i(8), (1, 5)), r"operands broadcast to \[3, 5\], the state is i8\[1,5\]"),
         (2, full(i(8), (3,)), "differ in rank"),
         (3, full(i(8), (1, 4)), "do not broadcast"),
