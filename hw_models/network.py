@@ -90,6 +90,11 @@ class Program:
         under = np.array([k.interval.denominator for k in self.kinds] or [1], dtype=np.int64)
         return int((self.times * over[self.index] // under[self.index]).sum())
 
+    def busy_of(self, task: str) -> int:
+        """Return the cycles for which the firings of one task hold the unit."""
+        own = np.array([k.task == task for k in self.kinds], dtype=bool)[self.index]
+        return Program(self.kinds, self.index[own], self.times[own]).busy_cycles
+
     def beats(self, fifo: str, pushed: bool) -> int:
         """Count the beats pushed to, or popped from, a FIFO."""
         hit = [fifo in (k.pushes if pushed else k.pops) for k in self.kinds]

@@ -1,5 +1,8 @@
-# ruff: noqa: ANN001, ANN201, ANN202 (numba compiles by the types of the arguments), PLR0912
+# ruff: noqa: ANN001, ANN201, ANN202, PLR0912, PLR0915
 """Advance the max-plus recurrences of a network, compiled by numba.
+
+Numba compiles by the types of the arguments, and what it compiles fast is one long body: hence no
+annotations on compiled functions here, and no rule on their length.
 
 Names of the arrays (a actor, s section 0..2, r run, k kind, f FIFO, i round, t task):
     run_kind, run_times, run_task    [runs]; a run's task is numbered from 0 within its section
@@ -131,6 +134,54 @@ def _fire_run(tab, st, a, row):  # type: ignore[no-untyped-def]
             count = min(count, depth[f] - held[f])
         if count == 0:
             break
+        if pops.size <= 1 and pushes.size <= 1:
+            # The common case with its places in registers; the same rules as below.
+            p = pops[0] if pops.size else -1
+            q = pushes[0] if pushes.size else -1
+            p_ring, p_depth, p_at = (ring_at[p], depth[p], head[p]) if p >= 0 else (0, 1, 0)
+            q_ring, q_depth, q_at = (ring_at[q], depth[q], tail[q]) if q >= 0 else (0, 1, 0)
+            waits, holds = 0, 0
+            if first < 0:
+                t = ready
+                if p >= 0:
+                    t = max(t, arrival[p_ring + p_at])
+                if q >= 0:
+                    t = max(t, freed[q_ring + q_at] + 1)
+                first = t
+            for _ in range(count):
+                t, is_full = ready, False
+                if p >= 0:
+                    t = max(t, arrival[p_ring + p_at])
+                if q >= 0:
+                    place = freed[q_ring + q_at] + 1
+                    if place > t:
+                        t, is_full = place, True
+                if is_full:
+                    holds += t - ready
+                else:
+                    waits += t - ready
+                if p >= 0:
+                    freed[p_ring + p_at] = t
+                    p_at = p_at + 1 if p_at + 1 < p_depth else 0
+                if q >= 0:
+                    arrival[q_ring + q_at] = t + latency
+                    q_at = q_at + 1 if q_at + 1 < q_depth else 0
+                gap = over
+                if under > 1:
+                    gap = (phase + over) // under
+                    phase = (phase + over) % under
+                busy += gap
+                ready = t + gap
+            if p >= 0:
+                starved[p] += waits
+                head[p] = p_at
+                held[p] -= count
+            if q >= 0:
+                blocked[q] += holds
+                tail[q] = q_at
+                held[q] += count
+            left -= count
+            continue
         for _ in range(count):
             t, cause, is_full = ready, -1, False
             for f in pops:

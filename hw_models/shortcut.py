@@ -94,12 +94,13 @@ class Shortcut:
         for f in fifos:
             held, depth, ring = int(st.held[f]), int(tab.depth[f]), int(tab.ring_at[f])
             place.append(np.array([held]))
+            maker, taker = self.ends[f]
+            # What was there before its taker, or free before its maker, is free to look no longer
+            # matters; when it was is forgotten.
             there = ring + (st.head[f] + np.arange(held)) % depth
-            times.append(st.arrival[there] - now)
-            # A place given up before its maker is free again no longer matters: when, is forgotten.
+            times.append(np.maximum(st.arrival[there], st.ready[taker]) - now)
             free = ring + (st.tail[f] + np.arange(depth - held)) % depth
-            floor = st.ready[self.ends[f][0]]
-            times.append(np.maximum(st.freed[free] + 1, floor) - now)
+            times.append(np.maximum(st.freed[free] + 1, st.ready[maker]) - now)
         counters = tuple(c.copy() for c in (st.busy, st.starved, st.blocked))
         return Sighting(np.concatenate(place), np.concatenate(times), now, index, counters)
 

@@ -1,0 +1,182 @@
+"""Count what a design takes of its machine, share the memory out, and say what binds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from fractions import Fraction
+from math import ceil
+
+from cosim.design.graph_kind import GraphKind
+from cosim.design.plan import Design, Place, Ports
+from cosim.design.resources import (
+    FFS_PER_LUT,
+    NAMES,
+    TOP_LUTS,
+    Resources,
+    chain_cost,
+    fifo_cost,
+    mac_cost,
+    memory_blocks,
+    stored_cost,
+)
+from cosim.design.shapes import LinearShape, linear_shapes, state_bits, state_tasks
+from cosim.ir.model import Model
+from cosim.machine import Machine
+
+# A memory with few channels is shared by a fixed pattern of so many turns.
+TDM_PARTS = 64
+MANY_CHANNELS = 16
+
+
+def share_memory(
+    kinds: list[GraphKind], places: Mapping[str, Place], machine: Machine, prefetch_beats: int
+) -> Ports:
+    """Share the fastest memory between weights and states as their bits are."""
+    memory = machine.fastest_memory
+    parts = memory.channels if memory.channels >= MANY_CHANNELS else TDM_PARTS
+    weights = streamed_bits(kinds, places, "weights")
+    states = streamed_bits(kinds, places, "states")
+    each = ceil(parts * Fraction(states, weights + 2 * states)) if states else 0
+    each = min(each, (parts - 1) // 2)
+    return Ports(memory.name, parts, parts - 2 * each, each, prefetch_beats)
+
+
+def streamed_bits(kinds: list[GraphKind], places: Mapping[str, Place], what: str) -> int:
+    """Return the bits of weights, or of states one way, that one token moves off chip."""
+    if places[what] != "memory":
+        return 0
+    total = 0
+    for kind in kinds:
+        count = len(kind.segments)
+        if what == "weights":
+            total += sum(s.stored_bits * n * count for s, n in linear_shapes(kind.skeleton))
+        else:
+            total += sum(
+                state_bits(kind.skeleton, t) * n * count for t, n in state_tasks(kind.skeleton)
+            )
+    return total
+
+
+def count_resources(
+    design: Design, model: Model, kinds: list[GraphKind], machine: Machine
+) -> dict[str, int]:
+    """Return what a design takes by resource."""
+    total: Resources = Counter(lut=TOP_LUTS)
+    units = {u.name: u for u in design.units}
+    of_unit: dict[str, Resources] = {name: Counter() for name in units}
+    for kind in kinds:
+        for task in kind.skeleton.tasks:
+            # A unit with several tasks has the hardware of the largest.
+            of_unit[task.unit] |= chain_cost(kind.skeleton, task, units[task.unit], machine)
+        stored = stored_cost(kind.skeleton, units, design.places, machine)
+        total += Counter({k: v * len(kind.segments) for k, v in stored.items()})
+    for cost in of_unit.values():
+        total += cost
+    for layout in design.layouts:
+        for fifo in layout.fifos:
+            total += fifo_cost(fifo, machine)
+    total += _port_buffers(design, kinds, machine)
+    total += _sequences(design, model, machine)
+    total += _matrix(design, kinds, machine, design.budget["dsp"] - total["dsp"])
+    total["ff"] = ceil(total["lut"] * FFS_PER_LUT)
+    return {name: total[name] for name in NAMES}
+
+
+def _matrix(design: Design, kinds: list[GraphKind], machine: Machine, dsps: int) -> Resources:
+    """Return what the matrix unit takes: products, input buffer, weights where they are on chip."""
+    shapes = _turns(kinds)
+    if not shapes:
+        return Counter()
+    unit = design.unit("matrix")
+    weight_bits = max(s.weight_bits for s, _ in shapes)
+    act_bits = max(s.act_bits for s, _ in shapes)
+    lanes = unit.lanes * unit.columns
+    cost = mac_cost(lanes, weight_bits, act_bits, machine, max(dsps, 0))
+    inputs = max(s.weight_steps(unit) for s, _ in shapes)
+    cost += memory_blocks(unit.columns * act_bits, 2 * inputs, machine)
+    if design.places["weights"] == "chip":
+        steps = sum(s.steps(unit, streamed=False) * n for s, n in shapes)
+        cost += memory_blocks(lanes * weight_bits, steps, machine)
+        scales = sum(s.groups(unit) * n for s, n in shapes)
+        cost += memory_blocks(unit.lanes * max(s.scale_bits for s, _ in shapes), scales, machine)
+    return cost
+
+
+def _turns(kinds: list[GraphKind]) -> list[tuple[LinearShape, int]]:
+    return [(s, n * len(k.segments)) for k in kinds for s, n in linear_shapes(k.skeleton)]
+
+
+def _port_buffers(design: Design, kinds: list[GraphKind], machine: Machine) -> Resources:
+    """Return the FIFOs at the memory, and the embedding where it is on chip."""
+    total: Resources = Counter()
+    shapes = _turns(kinds)
+    if shapes and design.places["weights"] == "memory":
+        unit = design.unit("matrix")
+        width = max(s.beat_bits(unit) for s, _ in shapes)
+        total += memory_blocks(width, design.ports.prefetch_beats, machine)
+    for kind in kinds:
+        for task, _ in state_tasks(kind.skeleton):
+            if design.places["states"] == "memory":
+                beats = -(-task.span // design.unit(task.unit).lanes)
+                width = -(-state_bits(kind.skeleton, task) // beats)
+                for _way in ("in", "out"):
+                    total += memory_blocks(width, beats, machine)
+        for node in kind.skeleton.sketch.nodes:
+            if node.op.name == "embed" and design.places["embedding"] == "chip":
+                table = kind.skeleton.sketch.types[node.inputs[1]]
+                lanes = design.unit("memory").lanes
+                total += memory_blocks(lanes * table.dtype.bits, -(-table.size // lanes), machine)
+    return total
+
+
+def _sequences(design: Design, model: Model, machine: Machine) -> Resources:
+    """Return the memories that keep a window's sequences between segments.
+
+    A sequence lives from the segment that makes it to the last one that reads it; what is counted
+    is the most that live at one time.
+    """
+    if design.window <= 1:
+        return Counter()
+    last_use = {source: at for at, s in enumerate(model.segments) for source in s.wires.values()}
+    most: Resources = Counter()
+    for at in range(len(model.segments)):
+        alive: Resources = Counter()
+        for made, segment in enumerate(model.segments[: at + 1]):
+            for name, value in segment.graph.outputs.items():
+                if last_use.get(f"{segment.name}.{name}", -1) >= at >= made:
+                    type_ = segment.graph.types[value]
+                    lanes = min(design.unit(f"sink.{name}").lanes, type_.size)
+                    depth = -(-type_.size // lanes) * design.window
+                    alive += memory_blocks(lanes * type_.dtype.bits, depth, machine)
+        most |= alive
+    return most
+
+
+def what_binds(design: Design, kinds: list[GraphKind], machine: Machine) -> str:
+    """Name the part that alone needs the most cycles for a token, and how many."""
+    rate = machine.bits_per_cycle(machine.fastest_memory)
+    streamed = design.places["weights"] == "memory"
+    ports = design.ports
+    costs: dict[str, Fraction] = {}
+    if bits := streamed_bits(kinds, design.places, "weights"):
+        costs[f"weights from {ports.memory}"] = bits / (
+            rate * Fraction(ports.weight_parts, ports.parts)
+        )
+    if bits := streamed_bits(kinds, design.places, "states"):
+        costs[f"states from {ports.memory}"] = bits / (
+            rate * Fraction(ports.state_parts, ports.parts)
+        )
+    for kind in kinds:
+        for task in kind.skeleton.tasks:
+            unit = design.unit(task.unit)
+            turns = kind.skeleton.sketch.layers if task.part == "block" else 1
+            if unit.kind != "matrix":
+                name = f"unit {unit.name}"
+                cycles = Fraction(-(-task.span // unit.lanes) * turns * len(kind.segments))
+                costs[name] = costs.get(name, Fraction(0)) + cycles
+    if shapes := _turns(kinds):
+        unit = design.unit("matrix")
+        costs["unit matrix"] = Fraction(sum(s.steps(unit, streamed) * n for s, n in shapes))
+    name, cycles = max(costs.items(), key=lambda item: item[1])
+    return f"{name}, {ceil(cycles):,} cycles a token"

@@ -1,0 +1,159 @@
+"""Choose the order of rows in a projection, and the FIFOs between tasks.
+
+Rows go out in the order in which they are waited for: what a recurrence needs comes first, small
+pieces before large ones (a whole B or C is needed before the first x), and the rest follows. This
+is the computation reordering of LightMamba (arXiv 2502.15260), read off the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+
+from cosim.design.plan import Fifo, Runs, Task, Unit
+from cosim.design.streams import TaskStream, runs_of
+from cosim.design.tasks import Skeleton
+
+# A FIFO that only decouples two units; as many places as one LUT makes a shift register of.
+SHALLOW_BEATS = 32
+# Only chains pass an order on; the others step through their span as it is.
+PASSES_ORDER = ("vector", "fir")
+
+
+def arranged(skeleton: Skeleton) -> Skeleton:
+    """Return the skeleton with the order of rows chosen, and passed on along chains."""
+    done: dict[str, Task] = {}
+    for task in skeleton.tasks:
+        kind = skeleton.kind(task)
+        if kind == "matrix":
+            done[task.name] = replace(task, order=_row_order(skeleton, task))
+        elif kind in PASSES_ORDER:
+            done[task.name] = replace(task, order=_passed_order(skeleton, task, done))
+        else:
+            done[task.name] = task
+    return replace(skeleton, tasks=tuple(done.values()))
+
+
+def _row_order(skeleton: Skeleton, task: Task) -> Runs:
+    """Sort the rows of a linear task by who waits for them."""
+    leaves = _leaves(skeleton, task, np.arange(task.span))
+    ends = sorted({end for _, end in leaves})
+    waits = [_reaches_state(skeleton, end, set()) for end in ends]
+    labels = np.zeros(task.span, np.int64)
+    for rows, end in leaves:
+        labels[rows] |= 1 << ends.index(end)
+    cuts = [0, *(np.flatnonzero(np.diff(labels)) + 1).tolist(), task.span]
+    pieces = list(pairwise(cuts))
+
+    def late(piece: tuple[int, int]) -> tuple[bool, int]:
+        label = int(labels[piece[0]])
+        waited = any(wait and label >> k & 1 for k, wait in enumerate(waits))
+        return not waited, (piece[1] - piece[0]) if waited else 0
+
+    return runs_of(np.concatenate([np.arange(a, b) for a, b in sorted(pieces, key=late)]))
+
+
+def _leaves(skeleton: Skeleton, task: Task, rows: np.ndarray) -> list[tuple[np.ndarray, str]]:
+    """Follow rows through chains that keep them apart; return (rows, task that mixes them)."""
+    found = []
+    for root, maker in skeleton.maker.items():
+        if maker != task.name or skeleton.sketch.types[root].size != rows.size:
+            continue
+        for taker in skeleton.takers(root):
+            for elements in _uses(skeleton, taker, root):
+                inner: list[tuple[np.ndarray, str]] = []
+                if skeleton.kind(taker) in PASSES_ORDER and _is_one_to_one(elements, taker.span):
+                    inner = _leaves(skeleton, taker, rows[elements])
+                found += inner or [(rows[elements[elements >= 0]], taker.name)]
+    return found
+
+
+def _uses(skeleton: Skeleton, taker: Task, root: str) -> list[np.ndarray]:
+    stream = TaskStream(skeleton, taker)
+    if skeleton.kind(taker) == "matrix":
+        return [np.flatnonzero(stream.used(root))]
+    return stream.needs(root)
+
+
+def _is_one_to_one(elements: np.ndarray, span: int) -> bool:
+    """Tell whether each of `span` elements needs one of its own."""
+    return bool(elements.size == span and elements.min() >= 0 and np.bincount(elements).max() == 1)
+
+
+def _reaches_state(skeleton: Skeleton, name: str, seen: set[str]) -> bool:
+    """Tell whether a task, or one that it feeds in the same turn, updates a state."""
+    task = skeleton.task(name)
+    if skeleton.kind(task) == "state":
+        return True
+    if name in seen or skeleton.kind(task) in {"switch", "sink"}:
+        return False
+    seen.add(name)
+    makes = [r for r, m in skeleton.maker.items() if m == name]
+    return any(_reaches_state(skeleton, t.name, seen) for r in makes for t in skeleton.takers(r))
+
+
+def _passed_order(skeleton: Skeleton, task: Task, done: Mapping[str, Task]) -> Runs:
+    """Step through a chain's elements in the order in which its reordered input brings them."""
+    stream = TaskStream(skeleton, task)
+    for root in skeleton.reads(task):
+        maker = done.get(skeleton.maker[root])
+        if maker is None or len(maker.order) == 1:
+            continue
+        emitted = TaskStream(skeleton, maker).emission(root)
+        rank = np.empty(emitted.size, np.int64)
+        rank[emitted] = np.arange(emitted.size)
+        for elements in stream.needs(root):
+            if _is_one_to_one(elements, task.span):
+                return runs_of(np.argsort(rank[elements], kind="stable"))
+    return ((0, task.span),)
+
+
+def beat_of(lanes: int, size: int, span: int) -> int:
+    """Return the elements per beat of a value of `size` that `span` steps of `lanes` make.
+
+    >>> beat_of(16, 5120, 5120), beat_of(16, 640, 5120), beat_of(64, 5120, 655360)
+    (16, 2, 1)
+    """
+    return max(1, min(size, lanes * size // max(span, size)))
+
+
+def beats_with(used: np.ndarray, beat: int) -> np.ndarray:
+    """Tell of each beat whether one of its elements is used; the last beat may be short.
+
+    >>> beats_with(np.array([True, False, False, False, True]), 2).tolist()
+    [True, False, True]
+    """
+    padded = np.zeros(-(-used.size // beat) * beat, bool)
+    padded[: used.size] = used
+    return np.any(padded.reshape(-1, beat), axis=1, keepdims=False)
+
+
+def fifos_of(skeleton: Skeleton, units: Mapping[str, Unit]) -> tuple[Fifo, ...]:
+    """Return the FIFOs between the tasks, deep enough that a turn never deadlocks.
+
+    A taker that waits for several FIFOs, or whose unit has other tasks to do first, gets FIFOs that
+    hold the whole value, so that no maker is ever held up by it; all others take as they come.
+    """
+    tasks_on = [t.unit for t in skeleton.tasks]
+    found = []
+    for task in skeleton.tasks:
+        reads = skeleton.reads(task)
+        is_switch = skeleton.kind(task) == "switch"
+        holds = not is_switch and (len(reads) > 1 or tasks_on.count(task.unit) > 1)
+        for root in reads:
+            maker = skeleton.task(skeleton.maker[root])
+            type_ = skeleton.sketch.types[root]
+            beat = beat_of(units[maker.unit].lanes, type_.size, maker.span)
+            beats = SHALLOW_BEATS
+            if holds:
+                used = TaskStream(skeleton, task).used(root)
+                emitted = TaskStream(skeleton, maker).emission(root)
+                beats = max(beats, int(beats_with(used[emitted], beat).sum()))
+            found.append(Fifo(
+                f"{root} -> {task.name}", maker.name, task.name, root, beat,
+                beat * type_.dtype.bits, beats,
+            ))  # fmt: skip
+    return tuple(found)

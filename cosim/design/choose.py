@@ -1,0 +1,246 @@
+"""Choose a Design for a machine: simple rules, budgets kept, and a word on what binds.
+
+Rules, in this order:
+1. Weights go on chip if they take at most half of the block memory, else they stream; decaying
+   states go on chip if they fit beside, else they stream too. All else is on chip.
+2. The matrix unit is as wide as the memory can feed it, or, with weights on chip, wide enough that
+   its part of a turn is no longer than the chains' part.
+3. The state unit needs at most a third of a turn (it works while the second half of the input
+   projection comes out), a chain a 512th.
+4. What is over budget is halved, the largest user first, until all fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import ceil
+
+import numpy as np
+
+from cosim.design.account import count_resources, share_memory, what_binds
+from cosim.design.arrange import fifos_of
+from cosim.design.graph_kind import GraphKind, graph_kinds
+from cosim.design.plan import Design, Layout, Place, Unit
+from cosim.design.shapes import LinearShape, linear_shapes, state_bits, state_tasks
+from cosim.ir.errors import UserError
+from cosim.ir.model import Model
+from cosim.machine import Machine
+from cosim.machine.board import BRAM_BITS, URAM_BITS
+
+CHIP_SHARE = 0.5
+STATE_TURN_SHARE = 3
+CHAIN_TURN_SHARE = 512
+MOST_CHAIN_LANES = 64
+MOST_COLUMNS = 256
+CHIP_STEPS = 128
+PREFETCH = (64, 4096)
+DEFAULT_WINDOW = 512
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """Hold the free numbers of a design.
+
+    `rows` x `columns` products of the matrix unit a cycle, elements a cycle of the state unit and
+    of every chain, beats of weights that are fetched ahead.
+    """
+
+    rows: int
+    columns: int
+    state: int
+    chain: int
+    prefetch: int
+
+
+def sized_design(
+    model: Model,
+    machine: Machine,
+    lanes: Lanes,
+    places: Mapping[str, Place] | None = None,
+    window: int = DEFAULT_WINDOW,
+) -> Design:
+    """Map a model on a machine with given widths, whether or not it fits; see `default_design`."""
+    kinds = graph_kinds(model)
+    return _sized(model, machine, kinds, places or _places(kinds, machine), lanes, window)
+
+
+def default_design(model: Model, machine: Machine, window: int = DEFAULT_WINDOW) -> Design:
+    """Map a model on a machine; `window` tokens is the longest run of a model that is not causal.
+
+    Raise UserError where an operator has no unit, or where not even the smallest design fits.
+    """
+    kinds = graph_kinds(model)
+    places = _places(kinds, machine)
+    lanes = _lanes(kinds, places, machine)
+    while True:
+        design = _sized(model, machine, kinds, places, lanes, window)
+        over = {
+            n: u - design.budget[n] for n, u in design.resources.items() if u > design.budget[n]
+        }
+        if not over:
+            return design
+        smaller = _smaller(lanes, over)
+        if smaller is None:
+            name, by = max(over.items(), key=lambda item: item[1] / max(design.budget[item[0]], 1))
+            raise UserError(
+                f"machine {machine.name} is too small for {model.name}: the smallest design needs "
+                f"{design.resources[name]:,} {name.upper()}, {by:,} more than the "
+                f"{design.budget[name]:,} it may use; choose a larger machine or a smaller model"
+            )
+        lanes = smaller
+
+
+def _chip_bits(machine: Machine) -> int:
+    usable = machine.usable()
+    return max(usable["bram"], 0) * BRAM_BITS + usable["uram"] * URAM_BITS
+
+
+def _places(kinds: list[GraphKind], machine: Machine) -> dict[str, Place]:
+    """Put weights, embedding and states on chip where there is room, in this order."""
+    chip, memory = _chip_bits(machine), machine.fastest_memory
+    sizes = {"weights": 0, "states": 0, "embedding": 0}
+    for kind in kinds:
+        count = len(kind.segments)
+        for shape, turns in linear_shapes(kind.skeleton):
+            sizes["weights"] += shape.stored_bits * turns * count
+        for task, turns in state_tasks(kind.skeleton):
+            sizes["states"] += state_bits(kind.skeleton, task) * turns * count
+        sizes["embedding"] += sum(
+            kind.skeleton.sketch.types[n.inputs[1]].size_bits
+            for n in kind.skeleton.sketch.nodes if n.op.name == "embed"
+        )  # fmt: skip
+    room = int(chip * CHIP_SHARE)
+    places: dict[str, Place] = {}
+    for name in ("weights", "states", "embedding"):
+        places[name] = "chip" if sizes[name] <= room else "memory"
+        if places[name] == "chip":
+            room -= sizes[name]
+    off_chip = sum(sizes[n] for n, p in places.items() if p == "memory")
+    if off_chip > memory.capacity_gb * 8e9:
+        raise UserError(
+            f"machine {machine.name} is too small: {off_chip / 8e9:.1f} GB of weights and states "
+            f"do not fit the {memory.capacity_gb:g} GB of {memory.name}; use fewer bits"
+        )
+    return places
+
+
+def _lanes(kinds: list[GraphKind], places: Mapping[str, Place], machine: Machine) -> Lanes:
+    """Choose the widths that the machine's memory, or the model, asks for."""
+    shapes = [(s, n * len(k.segments)) for k in kinds for s, n in linear_shapes(k.skeleton)]
+    layers = sum(k.skeleton.sketch.layers * len(k.segments) for k in kinds)
+    chain_spans = [t.span for k in kinds for t in k.skeleton.tasks if k.skeleton.kind(t) == "vector"
+                   and t.part == "block"]  # fmt: skip
+    longest = max(chain_spans, default=1)
+    rate = float(machine.bits_per_cycle(machine.fastest_memory))
+    macs = sum(s.macs * n for s, n in shapes)
+    bits = sum(s.stored_bits * n for s, n in shapes)
+    streamed = places["weights"] == "memory"
+    if streamed:
+        wanted = rate * macs / bits
+    else:
+        wanted = macs / layers / max(longest / MOST_CHAIN_LANES * 8, CHIP_STEPS)
+    rows, columns = _matrix_size(shapes, max(1, ceil(wanted)), rate if streamed else 0.0)
+    unit = Unit("matrix", "matrix", rows, columns)
+    steps = sum(s.steps(unit, streamed) * n for s, n in shapes)
+    turn = max(steps, bits / rate if streamed else 0) / max(layers, 1)
+    state_spans = [t.span for k in kinds for t, _ in state_tasks(k.skeleton)]
+    state = _power_of_two(max(state_spans, default=1) * STATE_TURN_SHARE / turn)
+    chain = min(MOST_CHAIN_LANES, _power_of_two(longest * CHAIN_TURN_SHARE / turn))
+    bubble = 8 * longest / chain + 200
+    prefetch = min(max(_power_of_two(bubble), PREFETCH[0]), PREFETCH[1])
+    return Lanes(rows, columns, state, chain, prefetch)
+
+
+def _matrix_size(
+    shapes: list[tuple[LinearShape, int]], wanted: int, rate: float
+) -> tuple[int, int]:
+    """Choose rows and columns near `wanted` products a cycle with the least time, then lanes.
+
+    The time is the longer of computing and streaming; both grow where rows or columns do not
+    divide a layer's. `rate` in bits per cycle, 0: on chip.
+    """
+    if not shapes:
+        return 1, 1
+    best: tuple[float, int, int, int] | None = None
+    # Wide sums and few rows: the input is shared by rows, and each row is a wide output.
+    columns = _power_of_two(wanted**0.5)
+    while columns <= MOST_COLUMNS:
+        rows = np.arange(1, max(2, ceil(1.2 * wanted / columns) + 1))
+        rows = rows[rows <= max(s.rows for s, _ in shapes)]
+        steps, bits = np.zeros(rows.size), np.zeros(rows.size)
+        for s, n in shapes:
+            one = np.ceil(s.rows / rows) * (
+                ceil(s.columns / columns)
+                + (np.ceil(s.scale_bits / (columns * s.weight_bits)) if rate else 0)
+            )
+            steps += one * n
+            bits += one * n * rows * columns * s.weight_bits
+        time = np.maximum(steps, bits / rate) if rate else steps
+        for t, r in zip(time.tolist(), rows.tolist(), strict=True):
+            if r * columns > 1.2 * wanted and r > 1:
+                continue
+            size = (t, r * columns, columns, r)
+            # A width that gains less than one in 100 is not worth its lanes.
+            if best is None or t < best[0] * 0.99 or (t <= best[0] * 1.001 and size[1] < best[1]):
+                best = size
+        columns *= 2
+    assert best is not None
+    return best[3], best[2]
+
+
+def _power_of_two(value: float) -> int:
+    """Return the smallest power of two that is at least value, and at least 1."""
+    return 1 << max(0, ceil(value) - 1).bit_length()
+
+
+def _smaller(lanes: Lanes, over: Mapping[str, int]) -> Lanes | None:
+    """Shrink what takes most of what is short; return None where all is at its smallest."""
+    memory_only = not {"lut", "ff", "dsp"} & set(over)
+    if memory_only and lanes.prefetch > PREFETCH[0]:
+        return replace(lanes, prefetch=lanes.prefetch // 2)
+    sizes = {
+        "rows": lanes.rows * lanes.columns,
+        "state": 8 * lanes.state,
+        "chain": 64 * lanes.chain,
+    }
+    for name in sorted(sizes, key=lambda n: -sizes[n]):
+        value = getattr(lanes, name)
+        if value > 1:
+            return replace(
+                lanes, **{name: value // 2 if name != "rows" else max(1, value * 4 // 5)}
+            )
+    if lanes.columns > 1:
+        return replace(lanes, columns=lanes.columns // 2)
+    return None
+
+
+def _sized(
+    model: Model,
+    machine: Machine,
+    kinds: list[GraphKind],
+    places: Mapping[str, Place],
+    lanes: Lanes,
+    window: int,
+) -> Design:
+    """Build the design of these widths and count what it takes."""
+    units: dict[str, Unit] = {}
+    for kind in kinds:
+        for name, sort in kind.skeleton.kinds.items():
+            wide = {"matrix": lanes.rows, "state": lanes.state}.get(sort, lanes.chain)
+            units[name] = Unit(name, sort, wide, lanes.columns if sort == "matrix" else 1)
+    layouts = tuple(
+        Layout(k.skeleton.sketch.name, k.segments, k.skeleton.sketch.layers, k.skeleton.tasks,
+               fifos_of(k.skeleton, units))
+        for k in kinds
+    )  # fmt: skip
+    ports = share_memory(kinds, places, machine, lanes.prefetch)
+    draft = Design(
+        model.name, machine.name, tuple(units.values()), layouts, dict(places), ports,
+        1 if model.is_causal else window, {}, machine.usable(), "",
+    )  # fmt: skip
+    return replace(
+        draft,
+        resources=count_resources(draft, model, kinds, machine),
+        binds=what_binds(draft, kinds, machine),
+    )

@@ -1,0 +1,89 @@
+"""Say which kind of unit carries each operator, and how many pipeline registers it takes there."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from cosim.ir.errors import UserError
+
+Kind = Literal[
+    "matrix", "state", "vector", "fir", "hadamard", "norm", "memory", "switch", "source", "sink"
+]
+KINDS: tuple[str, ...] = get_args(Kind)
+Carrier = Kind | Literal["wire"]
+
+# `wire`: only names elements anew, so that no unit is needed.
+KIND_OF_OP: dict[str, Carrier] = {
+    "add": "vector",
+    "argmax": "vector",
+    "center": "norm",
+    "clip": "vector",
+    "concat": "wire",
+    "contract": "state",
+    "decay_update": "state",
+    "dequantize": "vector",
+    "embed": "memory",
+    "fir": "fir",
+    "group_scale": "vector",
+    "hadamard": "hadamard",
+    "linear": "matrix",
+    "mul": "vector",
+    "push": "fir",
+    "pwl": "vector",
+    "pwl_log": "vector",
+    "quantize": "vector",
+    "requant": "vector",
+    "rescale": "vector",
+    "reshape": "wire",
+    "rms_norm": "norm",
+    "slice": "wire",
+}
+
+# Pipeline registers of an operator inside its unit, chosen so that each stage holds about one
+# carry chain, one multiplier or one memory access. Trees add log2 of their width on top.
+STAGES: dict[str, int] = {
+    "add": 2,
+    "argmax": 2,
+    "center": 3,
+    "clip": 1,
+    "contract": 3,
+    "decay_update": 5,
+    "dequantize": 2,
+    "embed": 1,
+    "fir": 3,
+    "group_scale": 4,
+    "hadamard": 1,
+    "linear": 4,
+    "mul": 5,
+    "push": 1,
+    "pwl": 6,
+    "pwl_log": 7,
+    "quantize": 4,
+    "requant": 3,
+    "rescale": 5,
+    "rms_norm": 5,
+}
+# One register between a unit's last stage and the FIFO behind it.
+OUTPUT_STAGES = 1
+# From the last square of a vector to its reciprocal root: normalise, look up, multiply, round.
+ROOT_STAGES = 10
+
+
+def carrier_of(op: str, node: str) -> Carrier:
+    """Return the kind of unit that carries an operator; raise UserError where there is none."""
+    if op not in KIND_OF_OP:
+        known = ", ".join(sorted(KIND_OF_OP))
+        raise UserError(
+            f"node {node!r}: no hardware unit carries operator {op!r} (they carry {known}); add it "
+            "to a unit, or keep the node out of the hardware model"
+        )
+    return KIND_OF_OP[op]
+
+
+def tree_stages(width: int) -> int:
+    """Return the levels of an adder or comparator tree over `width` operands.
+
+    >>> tree_stages(1), tree_stages(2), tree_stages(5)
+    (0, 1, 3)
+    """
+    return (width - 1).bit_length()

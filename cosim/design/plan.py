@@ -1,0 +1,208 @@
+"""Hold a Design: a graph mapped on a machine as units, static orders, FIFOs and placements."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from cosim.design.kinds import KINDS, Kind
+from cosim.design.sketch import Part
+from cosim.ir.errors import UserError
+
+Place = Literal["chip", "memory"]
+Runs = tuple[tuple[int, int], ...]
+MOST_LANES = 1 << 16
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Describe a hardware unit: `lanes` elements a beat.
+
+    A matrix unit makes `lanes` rows at a time from `columns` inputs a cycle.
+    """
+
+    name: str
+    kind: Kind
+    lanes: int
+    columns: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built."""
+        if self.kind not in KINDS:
+            raise UserError(f"unit {self.name}: kind {self.kind!r}; choose one of {KINDS}")
+        for what, value in (("lanes", self.lanes), ("columns", self.columns)):
+            if not 1 <= value <= MOST_LANES:
+                raise UserError(f"unit {self.name}: {what} {value} must be 1 to {MOST_LANES}")
+        if self.columns != 1 and self.kind != "matrix":
+            raise UserError(f"unit {self.name}: only a matrix unit has columns")
+
+
+@dataclass(frozen=True)
+class Task:
+    """Say what a unit does once per turn of its part: the nodes it carries, `span` elements.
+
+    `order` lists runs (start, stop) of span elements in the order in which they are stepped
+    through; a matrix unit steps through its rows.
+    """
+
+    name: str
+    unit: str
+    part: Part
+    nodes: tuple[str, ...]
+    span: int
+    order: Runs
+
+    def __post_init__(self) -> None:
+        """Check that the order is one of all span elements."""
+        at = 0
+        for start, stop in sorted(self.order):
+            if start != at or stop <= start:
+                raise UserError(f"task {self.name}: order {self.order} is not one of {self.span}")
+            at = stop
+        if at != self.span:
+            raise UserError(f"task {self.name}: order {self.order} is not one of {self.span}")
+
+
+@dataclass(frozen=True)
+class Fifo:
+    """Join two tasks: `value` (a root of the sketch) goes from maker to taker in beats."""
+
+    name: str
+    maker: str
+    taker: str
+    value: str
+    beat: int
+    width_bits: int
+    depth: int
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built."""
+        for what, size in (("beat", self.beat), ("width", self.width_bits), ("depth", self.depth)):
+            if size < 1:
+                raise UserError(f"FIFO {self.name}: {what} {size} must be at least 1")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Hold what serves one kind of step graph: its segments, tasks in static order, and FIFOs.
+
+    A unit does its tasks in the order in which they stand here: those before the layers, then
+    those of the block `layers` times, then those after. `per_token` tells that the block is done
+    once a token instead (a graph without layers).
+    """
+
+    name: str
+    segments: tuple[str, ...]
+    layers: int
+    tasks: tuple[Task, ...]
+    fifos: tuple[Fifo, ...]
+
+    def __post_init__(self) -> None:
+        """Check that names are unique and that FIFOs join tasks that are there."""
+        names = [t.name for t in self.tasks]
+        fifos = [f.name for f in self.fifos]
+        for what, listed in (("task", names), ("FIFO", fifos)):
+            twice = sorted({n for n in listed if listed.count(n) > 1})
+            if twice:
+                raise UserError(f"layout {self.name}: {what} {twice[0]!r} is there twice")
+        for fifo in self.fifos:
+            for end in (fifo.maker, fifo.taker):
+                if end not in names:
+                    raise UserError(
+                        f"layout {self.name}: FIFO {fifo.name!r} joins {end!r}, which is no task"
+                    )
+
+    def task(self, name: str) -> Task:
+        """Return a task by name."""
+        return next(t for t in self.tasks if t.name == name)
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Share the off-chip memory out: exact shares of its bandwidth, in parts of `parts`.
+
+    `prefetch_beats` is the depth of the FIFO between the memory and the matrix unit.
+    """
+
+    memory: str
+    parts: int
+    weight_parts: int
+    state_parts: int
+    prefetch_beats: int
+
+    def __post_init__(self) -> None:
+        """Check that no more is shared out than there is."""
+        used = self.weight_parts + 2 * self.state_parts
+        if self.weight_parts < 0 or self.state_parts < 0 or used > self.parts:
+            raise UserError(
+                f"ports of {self.memory}: {self.weight_parts} + 2 x {self.state_parts} parts are "
+                f"more than {self.parts}; share out less"
+            )
+
+
+@dataclass(frozen=True)
+class Design:
+    """Hold a graph mapped on a machine.
+
+    `places` says where weights (`weights`), the embedding (`embedding`) and decaying states
+    (`states`) live; all other constants and the windows of convolutions are on chip.
+    `resources` and `binds` explain the choice; they follow from the rest.
+    """
+
+    model: str
+    machine: str
+    units: tuple[Unit, ...]
+    layouts: tuple[Layout, ...]
+    places: Mapping[str, Place]
+    ports: Ports
+    window: int
+    resources: Mapping[str, int]
+    budget: Mapping[str, int]
+    binds: str
+
+    def __post_init__(self) -> None:
+        """Check that every task has its unit."""
+        names = [u.name for u in self.units]
+        if len(set(names)) != len(names):
+            raise UserError(f"design of {self.model}: two units share a name in {names}")
+        for layout in self.layouts:
+            for task in layout.tasks:
+                if task.unit not in names:
+                    raise UserError(f"task {task.name!r} wants a unit {task.unit!r}: none has it")
+
+    def unit(self, name: str) -> Unit:
+        """Return a unit by name."""
+        return next(u for u in self.units if u.name == name)
+
+    def text(self) -> str:
+        """Print as short stable text."""
+        lines = [f"design of {self.model} on {self.machine}"]
+        for unit in self.units:
+            size = f"{unit.lanes} x {unit.columns}" if unit.kind == "matrix" else f"{unit.lanes}"
+            tasks = sum(t.unit == unit.name for la in self.layouts for t in la.tasks)
+            lines.append(f"  unit {unit.name}: {unit.kind}, lanes {size}, {tasks} tasks")
+        for layout in self.layouts:
+            turns = f"{layout.layers} layers" if layout.layers > 1 else "one block"
+            lines.append(f"  layout {layout.name}: {turns}, {len(layout.segments)} segments")
+            for task in layout.tasks:
+                order = "" if len(task.order) == 1 else f", order {_runs(task.order)}"
+                nodes = " ".join(task.nodes)
+                lines.append(f"    {task.part} {task.name} on {task.unit}: {nodes}{order}")
+            for f in layout.fifos:
+                size = f"{f.depth} x {f.width_bits} bits"
+                lines.append(f"    fifo {f.maker} -> {f.taker}: {f.value}, {size}")
+        lines += [f"  {what} in {place}" for what, place in self.places.items()]
+        p = self.ports
+        lines.append(
+            f"  {p.memory}: {p.weight_parts} of {p.parts} for weights, 2 x {p.state_parts} for "
+            f"states; {p.prefetch_beats} beats ahead"
+        )
+        for name, used in self.resources.items():
+            lines.append(f"  {name} {used} of {self.budget[name]}")
+        lines.append(f"  binds: {self.binds}")
+        return "\n".join(lines) + "\n"
+
+
+def _runs(order: Runs) -> str:
+    return " ".join(f"{a}..{b}" for a, b in order)

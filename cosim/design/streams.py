@@ -1,0 +1,155 @@
+"""Say in which order elements flow: what a task has finished when, and what it needs by when.
+
+A task steps through the elements of its span in its order; `position` is an element's place in it.
+All arrays are over flat elements; nothing here knows lanes or cycles.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+
+from cosim.design.plan import Runs, Task
+from cosim.design.sketch import SketchNode
+from cosim.design.tasks import Skeleton
+from cosim.design.wires import block_length, operand_map, result_map
+from cosim.ops import Linear
+
+
+def runs_of(order: np.ndarray) -> Runs:
+    """Write a permutation as runs of consecutive elements.
+
+    >>> runs_of(np.array([5, 6, 0, 1, 2, 3, 4]))
+    ((5, 7), (0, 5))
+    """
+    cuts = np.flatnonzero(np.diff(order) != 1) + 1
+    edges = np.concatenate([[0], cuts, [order.size]])
+    return tuple((int(order[a]), int(order[b - 1]) + 1) for a, b in pairwise(edges))
+
+
+class TaskStream:
+    """Follow the elements through one task."""
+
+    def __init__(self, skeleton: Skeleton, task: Task) -> None:
+        """Look at one task of a skeleton."""
+        self.skeleton, self.task, self.sketch = skeleton, task, skeleton.sketch
+
+    @cached_property
+    def order(self) -> np.ndarray:
+        """Return the span elements in the order in which they are stepped through."""
+        return np.concatenate([np.arange(a, b) for a, b in self.task.order])
+
+    @cached_property
+    def position(self) -> np.ndarray:
+        """Return each span element's place in the order."""
+        at = np.empty(self.task.span, np.int64)
+        at[self.order] = np.arange(self.task.span)
+        return at
+
+    @cached_property
+    def ready(self) -> dict[str, np.ndarray]:
+        """Return for each node's result the position with which each element is complete."""
+        found: dict[str, np.ndarray] = {}
+        for name in self.task.nodes:
+            node = self.sketch.node(name)
+            found[name] = self._complete(node, self._in_step(node, found))
+        return found
+
+    def made(self, root: str) -> np.ndarray:
+        """Return the positions at which the elements of a root made here are complete."""
+        return self.ready.get(root, self.position)
+
+    def emission(self, root: str) -> np.ndarray:
+        """Return the elements of a root in the order in which they leave the unit."""
+        return np.argsort(self.made(root), kind="stable")
+
+    def needs(self, root: str) -> list[np.ndarray]:
+        """Return for each use of a root, for each span element, the root's element; -1: none.
+
+        A matrix unit steps through columns instead: see `columns`.
+        """
+        if not self.task.nodes:
+            return [self._taken(root)]
+        found = []
+        for name in self.task.nodes:
+            node = self.sketch.node(name)
+            for k, operand in enumerate(node.inputs):
+                if operand in self.sketch.stored or root not in self.skeleton.views[operand].roots:
+                    continue
+                element = self._elements(operand, root)
+                picked = None if isinstance(node.op, Linear) else operand_map(self.sketch, node, k)
+                found.append(element if picked is None else element[picked])
+        return found
+
+    def columns(self, root: str) -> np.ndarray:
+        """Return for each column of a linear task the latest element of a root that it needs."""
+        node = self.sketch.node(self.task.nodes[0])
+        op = node.op
+        assert isinstance(op, Linear)
+        k = self.sketch.types[node.inputs[0]].size
+        latest = np.full(k, -1, np.int64)
+        for slot, operand in enumerate(node.inputs):
+            if operand in self.sketch.stored or root not in self.skeleton.views[operand].roots:
+                continue
+            element = self._elements(operand, root)
+            at = np.arange(k) if slot == 0 else np.arange(k) // max(op.act_group, 1)
+            latest = np.maximum(latest, element[at])
+        return latest
+
+    def used(self, root: str) -> np.ndarray:
+        """Return which elements of a root this task takes, as flags."""
+        flags = np.zeros(self.sketch.types[root].size, bool)
+        for elements in self.needs(root):
+            flags[elements[elements >= 0]] = True
+        return flags
+
+    def _taken(self, root: str) -> np.ndarray:
+        """Return what a sink, a source or a switch takes."""
+        name, views = self.task.name, self.skeleton.views
+        if name in self.sketch.carries:
+            carry = self.sketch.carries[name]
+            first = carry.first if carry.first and root in views[carry.first].roots else None
+            return self._elements(first or carry.block, root)
+        return self._elements(self.sketch.outputs[name.removeprefix("sink.")], root)
+
+    def _elements(self, operand: str, root: str) -> np.ndarray:
+        """Return for each element of an operand the element of the root, or -1."""
+        view = self.skeleton.views[operand]
+        size = self.sketch.types[operand].size
+        element = np.arange(size) if view.element is None else view.element
+        if view.root is None:
+            return element
+        return np.where(view.root == view.roots.index(root), element, -1)
+
+    def _in_step(self, node: SketchNode, found: dict[str, np.ndarray]) -> np.ndarray:
+        """Return the position with which each span element of a node can be done."""
+        at = self.position
+        if isinstance(node.op, Linear):
+            return at
+        for k, operand in enumerate(node.inputs):
+            if operand in self.sketch.stored:
+                continue
+            view = self.skeleton.views[operand]
+            if view.roots[0] not in found:
+                continue
+            source = found[view.roots[0]]
+            picked = operand_map(self.sketch, node, k)
+            at = np.maximum(at, source if picked is None else source[picked])
+        return at
+
+    def _complete(self, node: SketchNode, at: np.ndarray) -> np.ndarray:
+        """Return the position with which each element of a node's result is complete."""
+        length = block_length(self.sketch, node)
+        if length > 1:
+            return np.repeat(at.reshape(-1, length).max(axis=1), length)
+        into = result_map(self.sketch, node)
+        if into is None:
+            return at
+        size = self.sketch.types[node.name].size
+        if node.op.name in {"contract", "argmax"}:
+            return at.reshape(size, -1).max(axis=1)
+        done = np.full(size, -1, np.int64)
+        np.maximum.at(done, into, at)
+        return done

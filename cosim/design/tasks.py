@@ -1,0 +1,134 @@
+"""Turn a sketch into tasks: one per pipeline, one per carry, one per input and output."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import prod
+
+from cosim.design.cluster import Grouping
+from cosim.design.kinds import Kind
+from cosim.design.plan import Task
+from cosim.design.sketch import Part, Sketch
+from cosim.design.wires import View
+from cosim.ir.errors import UserError
+
+# One unit serves all tasks of these kinds, in static order.
+SHARED = ("matrix", "state", "fir", "hadamard", "norm", "memory")
+_LAYER = re.compile(r"layers\.(\d+|\*)\.")
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """Hold the tasks of a sketch, who makes each root, and the kind of each unit."""
+
+    sketch: Sketch
+    tasks: tuple[Task, ...]
+    maker: Mapping[str, str]
+    kinds: Mapping[str, Kind]
+    views: Mapping[str, View]
+
+    def task(self, name: str) -> Task:
+        """Return a task by name."""
+        return next(t for t in self.tasks if t.name == name)
+
+    def kind(self, task: Task) -> Kind:
+        """Return the kind of the unit that does a task."""
+        return self.kinds[task.unit]
+
+    def reads(self, task: Task) -> tuple[str, ...]:
+        """Return the roots that a task takes from others, in order of first use."""
+        if task.name in self.sketch.carries:
+            carry = self.sketch.carries[task.name]
+            roots = [r for v in (carry.first, carry.block) if v for r in self.views[v].roots]
+        elif task.name.startswith("sink."):
+            roots = list(self.views[self.sketch.outputs[task.name.removeprefix("sink.")]].roots)
+        else:
+            roots = [
+                root for name in task.nodes for operand in self.sketch.node(name).inputs
+                if operand not in self.sketch.stored for root in self.views[operand].roots
+            ]  # fmt: skip
+        return tuple(r for r in dict.fromkeys(roots) if self.maker[r] != task.name)
+
+    def takers(self, root: str) -> list[Task]:
+        """Return the tasks that take a root from its maker, in static order."""
+        return [t for t in self.tasks if root in self.reads(t)]
+
+
+def short_name(name: str) -> str:
+    """Drop the layer from a name.
+
+    >>> short_name("layers.*.conv.out"), short_name("layers.3.z"), short_name("logits")
+    ('conv.out', 'z', 'logits')
+    """
+    return _LAYER.sub("", name)
+
+
+def skeleton(sketch: Sketch, chains: dict[str, tuple[str, ...]] | None = None) -> Skeleton:
+    """Return the tasks of a sketch in static order; raise UserError where no unit fits.
+
+    `chains` notes what each unit of its own does: a chain of the same operators, in another layer
+    or another sketch, goes through the same unit.
+    """
+    chains = {} if chains is None else chains
+    grouping = Grouping(sketch)
+    grouping.merge_all()
+    tasks: list[Task] = []
+    maker: dict[str, str] = {}
+    kinds: dict[str, Kind] = {}
+    first: Part = "before" if sketch.layers > 1 else "block"
+    last: Part = "after" if sketch.layers > 1 else "block"
+    for name in sketch.inputs:
+        size = sketch.types[name].size
+        tasks.append(Task(f"source.{name}", f"source.{name}", first, (), size, ((0, size),)))
+        kinds[f"source.{name}"] = "source"
+        maker[name] = f"source.{name}"
+    for name in sketch.carries:
+        size, unit = sketch.types[name].size, f"switch.{name.removeprefix('carry.')}"
+        tasks.append(Task(name, unit, "block", (), size, ((0, size),)))
+        kinds[unit] = "switch"
+        maker[name] = name
+    for group in grouping.order():
+        nodes = tuple(n.name for n in group.nodes)
+        kind: Kind = group.kind  # type: ignore[assignment]  # wires have no group
+        unit = str(kind)
+        if kind not in SHARED:
+            own = f"{kind}.{short_name(nodes[-1])}"
+            unit = _same_chain(own, tuple(n.op.name for n in group.nodes), chains)
+        tasks.append(Task(nodes[-1], unit, group.part, nodes, group.span, ((0, group.span),)))
+        kinds[unit] = kind
+        maker.update(dict.fromkeys(nodes, nodes[-1]))
+    for name, value in sketch.outputs.items():
+        size = prod(sketch.types[value].shape)
+        tasks.append(Task(f"sink.{name}", f"sink.{name}", last, (), size, ((0, size),)))
+        kinds[f"sink.{name}"] = "sink"
+    made = Skeleton(sketch, tuple(tasks), maker, kinds, grouping.views)
+    _check_states(made)
+    return replace(made, tasks=tuple(sorted(tasks, key=_part)))
+
+
+def _same_chain(name: str, chain: tuple[str, ...], chains: dict[str, tuple[str, ...]]) -> str:
+    """Return the unit of this name if it does this chain, else the next free one like it."""
+    number = 1
+    unit = name
+    while chains.setdefault(unit, chain) != chain:
+        number += 1
+        unit = f"{name}#{number}"
+    return unit
+
+
+def _part(task: Task) -> int:
+    return ("before", "block", "after").index(task.part)
+
+
+def _check_states(made: Skeleton) -> None:
+    """Raise UserError where a state is read by one unit and written by another."""
+    for state, value in made.sketch.states.items():
+        writer = made.maker.get(made.views[value].roots[0])
+        for node in made.sketch.nodes:
+            if state in node.inputs and made.maker[node.name] != writer:
+                raise UserError(
+                    f"state {state!r} is read by {node.name!r} and written by {value!r}, which no "
+                    "one unit does together; keep both in one element-by-element chain"
+                )

@@ -1,0 +1,169 @@
+"""Price each node: the unit that carries it, its cycles, the bits it moves, its energy."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from cosim.design.plan import Design, Layout
+from cosim.design.sketch import folded_name
+from cosim.design.tasks import Skeleton
+from cosim.ir.graph import Graph, Node
+from cosim.ir.model import Segment
+from cosim.ir.work import Work
+from cosim.ops import Linear
+from hw_models.energy import PriceList, Traffic
+from hw_models.network import Network
+
+
+@dataclass(frozen=True)
+class OperatorRow:
+    """Hold the cost of one node for one token.
+
+    `cycles`: how long its unit is held by the task that carries it, or its off-chip bits take,
+    whichever is longer (`bound` says which); operators of one task share them. `bytes`: all its
+    streams, constants and states; `intensity`: operations per such byte.
+    """
+
+    segment: str
+    node: str
+    op: str
+    unit: str
+    cycles: int
+    macs: int
+    operations: int
+    bytes: float
+    offchip_bytes: float
+    intensity: float
+    energy_pj: float
+    bound: str
+
+
+def task_cycles(network: Network) -> dict[str, dict[str, int]]:
+    """Return for each task the cycles of one turn for which it holds each of its actors."""
+    found: dict[str, dict[str, int]] = {}
+    for actor in network.actors:
+        for program in actor.sections:
+            for name in {k.task for k in program.kinds}:
+                of_task = found.setdefault(name, {})
+                of_task[actor.name] = of_task.get(actor.name, 0) + program.busy_of(name)
+    return found
+
+
+class Pricer:
+    """Price the nodes of the segments that one layout serves."""
+
+    def __init__(
+        self,
+        skeleton: Skeleton,
+        layout: Layout,
+        design: Design,
+        network: Network,
+        prices: PriceList,
+    ) -> None:
+        """Look at one layout with its network and the price list of its machine."""
+        self.skeleton, self.design, self.prices = skeleton, design, prices
+        self.cycles = task_cycles(network)
+        self.kinds = {u.name: u.kind for u in design.units}
+        self.unit_of = {t.name: t.unit for t in layout.tasks}
+        self.takers = Counter(r for t in skeleton.tasks for r in skeleton.reads(t))
+        self.sketched = {n.name: n for n in skeleton.sketch.nodes}
+        self.known: dict[tuple[object, ...], tuple[OperatorRow, Mapping[str, float]]] = {}
+
+    def price(self, segment: Segment) -> tuple[list[OperatorRow], dict[str, float]]:
+        """Return the rows of a segment's nodes, and its energy by component, in pJ."""
+        graph = segment.graph
+        names = self._names(graph)
+        written = {s.next: graph.types[n].size_bits for n, s in graph.states.items()}
+        rows: list[OperatorRow] = []
+        total: dict[str, float] = {}
+        for node in graph.nodes:
+            name = names[node.name]
+            types = (*graph.input_types(node), graph.types[node.name])
+            # Layers cost the same wherever their types are the same.
+            key = (name, node.op, *((t.shape, t.dtype) for t in types))
+            if key not in self.known:
+                self.known[key] = self._row(graph, node, name, written.get(node.name, 0))
+            row, energy = self.known[key]
+            rows.append(replace(row, segment=segment.name, node=node.name))
+            for component, pj in energy.items():
+                total[component] = total.get(component, 0.0) + pj
+        return rows, total
+
+    def _names(self, graph: Graph) -> dict[str, str]:
+        """Return each node's name in the sketch; segments of one kind have the same order."""
+        sketch = self.skeleton.sketch
+        if sketch.layers > 1:
+            return {n.name: folded_name(n.name) for n in graph.nodes}
+        return {n.name: s.name for n, s in zip(graph.nodes, sketch.nodes, strict=True)}
+
+    def _row(
+        self, graph: Graph, node: Node, name: str, written_bits: int
+    ) -> tuple[OperatorRow, Mapping[str, float]]:
+        work = node.op.work(graph.input_types(node), graph.types[node.name])
+        traffic = self._traffic(graph, node, name, work, written_bits)
+        energy = self.prices.work_pj(work) | self.prices.traffic_pj(traffic)
+        task = self.skeleton.maker.get(name, "")
+        unit = self.unit_of.get(task, "wire")
+        held = self.cycles.get(task, {})
+        own = held.get(unit, 0)
+        ports = max((c for actor, c in held.items() if actor != unit), default=0)
+        if node.op.name == "embed" and traffic.off_chip_bits:
+            own, ports = 0, own
+        moved = _bits(work) / 8
+        row = OperatorRow(
+            "", node.name, node.op.name, unit, max(own, ports), work.mac_count,
+            work.operations, moved, traffic.off_chip_bits / 8,
+            work.operations / moved if moved else 0.0, sum(energy.values()),
+            "memory" if ports > own else "compute",
+        )  # fmt: skip
+        return row, energy
+
+    def _traffic(
+        self, graph: Graph, node: Node, name: str, work: Work, written_bits: int
+    ) -> Traffic:
+        """Count the bits that a node moves through FIFOs, its memories, and off chip."""
+        task = self.skeleton.maker.get(name)
+        if task is None:
+            return Traffic()
+        stream = small = large = off = 0
+        for operand, own_name in zip(node.inputs, self.sketched[name].inputs, strict=True):
+            if own_name not in self.skeleton.sketch.stored:
+                roots = self.skeleton.views[own_name].roots
+                if any(self.skeleton.maker[r] != task for r in roots):
+                    stream += graph.types[operand].size_bits
+        stream += graph.types[node.name].size_bits * self.takers.get(name, 0)
+        if isinstance(node.op, Linear):
+            if self.design.places["weights"] == "memory":
+                off, large = work.const_bits, 2 * work.const_bits  # into the FIFO and out
+            else:
+                large = work.const_bits
+        elif node.op.name == "embed":
+            if self.design.places["embedding"] == "memory":
+                off = work.const_bits
+            else:
+                large = work.const_bits
+        elif node.op.name not in {"pwl", "pwl_log"}:  # tables are priced by their look-ups
+            small = work.const_bits
+        states = _state_bits(graph, node, work, written_bits)
+        if self.kinds[self.unit_of[task]] != "state":
+            small += states
+        elif self.design.places["states"] == "memory":
+            off, large = off + states, large + 2 * states
+        else:
+            large += states
+        return Traffic(stream, small, large, off)
+
+
+def _state_bits(graph: Graph, node: Node, work: Work, written_bits: int) -> int:
+    """Return the bits of states that a node reads and writes."""
+    if node.op.name == "push":
+        return work.state_read_bits + work.state_write_bits
+    read = sum(graph.types[n].size_bits for n in node.inputs if n in graph.states)
+    return read + written_bits
+
+
+def _bits(work: Work) -> int:
+    streams = work.const_bits + work.in_bits + work.out_bits
+    return streams + work.state_read_bits + work.state_write_bits

@@ -1,0 +1,295 @@
+"""Simulate a model on a machine: cycles, stalls, bytes and energy of a token.
+
+A causal model generates: each token starts when the last one is out, and figures are those of a
+token in the steady state. A model of several segments runs over a window, segment after segment,
+and figures are the window's, divided by its tokens.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+
+import numpy as np
+
+from cosim.design import Design, GraphKind, default_design, graph_kinds
+from cosim.ir.errors import InternalError, UserError
+from cosim.ir.model import Model
+from cosim.machine import Machine
+from hw_models.build import build_network
+from hw_models.costs import OperatorRow, Pricer
+from hw_models.coverage import Coverage, cover
+from hw_models.dataflow import Timing, solve
+from hw_models.energy import price_list, static_pj
+from hw_models.energy_constants import Constant, Scaling
+from hw_models.trace import Stretch, events, stretches
+
+PROVENANCE: Mapping[str, str] = {
+    "clock_hz": "given",
+    "memory_bytes_per_s": "derived",
+    "macs_per_s": "derived",
+    "macs": "derived",
+    "operations": "derived",
+    "bytes": "derived",
+    "offchip_bytes": "derived",
+    "coverage": "derived",
+    "cycles": "modelled",
+    "cycles_per_token": "modelled",
+    "latency_cycles": "modelled",
+    "tokens_per_second": "modelled",
+    "energy_pj": "modelled",
+    "resources": "modelled",
+}
+
+
+@dataclass(frozen=True)
+class UnitRow:
+    """Say what a unit does in the cycles of a token: works, waits for beats, waits for places."""
+
+    unit: str
+    kind: str
+    busy_cycles: float
+    starved_cycles: float
+    blocked_cycles: float
+    utilisation: float
+
+
+@dataclass(frozen=True)
+class Ceilings:
+    """Hold what the design could do at best: products of its matrix unit, bytes of its memory."""
+
+    clock_hz: float
+    macs_per_s: float
+    memory: str
+    memory_bytes_per_s: float
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """Hold the modelled figures of one model on one machine with one design."""
+
+    model: str
+    machine: str
+    design: Design
+    coverage: Coverage
+    tokens: int
+    cycles_per_token: float
+    latency_cycles: int
+    tokens_per_second: float
+    units: tuple[UnitRow, ...]
+    operators: tuple[OperatorRow, ...]
+    energy_pj: Mapping[str, float]
+    ceilings: Ceilings
+    constants: tuple[Constant, ...]
+    scalings: tuple[Scaling, ...]
+    notes: tuple[str, ...]
+    timeline: tuple[Stretch, ...]
+
+    @property
+    def energy_pj_per_token(self) -> float:
+        """Return the energy of a token, all components."""
+        return sum(self.energy_pj.values())
+
+    def rows(self) -> list[dict[str, object]]:
+        """Return a row per operator, for CSV."""
+        return [asdict(row) for row in self.operators]
+
+    def to_json(self) -> str:
+        """Return all figures as JSON, apart from the timeline."""
+        skipped = {"design", "timeline", "coverage"}
+        plain: dict[str, object] = {
+            f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.name not in skipped
+        }
+        plain["coverage"] = {
+            **asdict(self.coverage),
+            "operators_share": self.coverage.operators_share,
+            "macs_share": self.coverage.macs_share,
+            "bytes_share": self.coverage.bytes_share,
+        }
+        plain["design"] = self.design.text()
+        plain["resources"] = dict(self.design.resources)
+        plain["binds"] = self.design.binds
+        plain["energy_pj_per_token"] = self.energy_pj_per_token
+        plain["provenance"] = dict(PROVENANCE)
+        return json.dumps(plain, indent=1)
+
+    def trace_events(self) -> list[dict[str, object]]:
+        """Return the timeline as Chrome trace events, one track per unit, times in µs."""
+        return events(self.timeline, self.ceilings.clock_hz)
+
+
+@dataclass(frozen=True)
+class _Solved:
+    """Hold one layout's timing over some tokens, and how many segments it stands for."""
+
+    kind: GraphKind
+    timing: Timing
+    tokens: int
+
+
+def simulate(
+    model: Model, machine: Machine, design: Design | None = None, tokens: int = 0
+) -> Simulation:
+    """Simulate some tokens; 0 chooses: one generated token, or the design's window.
+
+    `design` None takes the default one. Raise UserError where an operator has no unit, a design is
+    not this model's, or the design deadlocks.
+    """
+    coverage = cover(model)
+    if not coverage.is_whole:
+        raise UserError(f"model {model.name}: {coverage.text()}; no unit carries what is missing")
+    if tokens < 0:
+        raise UserError(f"{tokens} tokens cannot be simulated; give 1 or more")
+    design = default_design(model, machine) if design is None else design
+    kinds = graph_kinds(model)
+    _check_design(design, model, machine, kinds)
+    generates = model.is_causal and len(model.segments) == 1
+    wanted = tokens or (1 if generates else design.window)
+    # A second token shows the pace at which tokens follow one another.
+    solved = [_solve(k, i, design, machine, max(wanted, 2) if generates else wanted, generates)
+              for i, k in enumerate(kinds)]  # fmt: skip
+    latency, period = _pace(solved, wanted, generates)
+    clock_hz = machine.clock.frequency_mhz * 1e6
+    prices = price_list(machine)
+    rows: dict[str, list[OperatorRow]] = {}
+    energy: dict[str, float] = {}
+    for s, layout in zip(solved, design.layouts, strict=True):
+        pricer = Pricer(s.kind.skeleton, layout, design, s.timing.network, prices)
+        for segment in model.segments:
+            if segment.name in s.kind.segments:
+                rows[segment.name], spent = pricer.price(segment)
+                for component, pj in spent.items():
+                    energy[component] = energy.get(component, 0.0) + pj
+    energy["static"] = static_pj(machine, period / clock_hz)
+    memory = next(m for m in machine.memories if m.name == design.ports.memory)
+    matrix = [u for u in design.units if u.kind == "matrix"]
+    return Simulation(
+        model=model.name,
+        machine=machine.name,
+        design=design,
+        coverage=coverage,
+        tokens=wanted,
+        cycles_per_token=period,
+        latency_cycles=latency,
+        tokens_per_second=clock_hz / period,
+        units=_units(solved, design, period, generates),
+        operators=tuple(row for s in model.segments for row in rows[s.name]),
+        energy_pj=energy,
+        ceilings=Ceilings(
+            clock_hz,
+            clock_hz * sum(u.lanes * u.columns for u in matrix),
+            memory.name,
+            memory.effective_gb_s * 1e9,
+        ),
+        constants=tuple(prices.constants.values()),
+        scalings=prices.scalings,
+        notes=_notes(machine),
+        timeline=_timeline(solved, model),
+    )
+
+
+def _check_design(design: Design, model: Model, machine: Machine, kinds: list[GraphKind]) -> None:
+    if design.machine != machine.name:
+        raise UserError(
+            f"the design is for machine {design.machine!r}, not {machine.name!r}; make one for it"
+        )
+    for kind, layout in zip(kinds, design.layouts, strict=False):
+        ours = [(t.name, t.nodes, t.span) for t in kind.skeleton.tasks]
+        if ours != [(t.name, t.nodes, t.span) for t in layout.tasks]:
+            raise UserError(
+                f"the design of {design.model!r} does not fit the graph of {model.name!r}: layout "
+                f"{layout.name!r} has other tasks; make one for this model"
+            )
+    if len(kinds) != len(design.layouts):
+        raise UserError(
+            f"the design of {design.model!r} has {len(design.layouts)} layouts and the graph of "
+            f"{model.name!r} {len(kinds)}; make one for this model"
+        )
+
+
+def _solve(
+    kind: GraphKind, number: int, design: Design, machine: Machine, tokens: int, generates: bool
+) -> _Solved:
+    layout = design.layouts[number]
+    network = build_network(kind.skeleton, layout, design, machine, tokens, feedback=generates)
+    return _Solved(kind, solve(network, tokens if layout.layers > 1 else 1), tokens)
+
+
+def _ends(solved: _Solved) -> np.ndarray:
+    """Return the cycle at which each token's last output has gone out."""
+    timing = solved.timing
+    sinks = [a.name for a in timing.network.actors if a.name.startswith("sink.")]
+    if not sinks:
+        raise InternalError("a graph without outputs cannot be timed")
+    if solved.kind.skeleton.sketch.layers > 1:
+        return np.max([timing.finish(name) for name in sinks], axis=0)
+    spans = [s for s in timing.spans() if s.actor in sinks]
+    ends = np.zeros(solved.tokens, np.int64)
+    for span in spans:
+        ends[span.loop] = max(ends[span.loop], span.end_cycle)
+    return ends
+
+
+def _pace(solved: list[_Solved], wanted: int, generates: bool) -> tuple[int, float]:
+    """Return the cycles of the first token, or of the window, and those of each token."""
+    if generates:
+        ends = _ends(solved[0])
+        return int(ends[0]), float(ends[-1] - ends[-2])
+    total = sum(int(_ends(s)[-1]) * len(s.kind.segments) for s in solved)
+    return total, total / wanted
+
+
+def _units(
+    solved: list[_Solved], design: Design, period: float, generates: bool
+) -> tuple[UnitRow, ...]:
+    """Sum what each actor does per token; ports of the memory stand beside the design's units."""
+    kinds = {u.name: str(u.kind) for u in design.units}
+    total: dict[str, list[float]] = {}
+    for s in solved:
+        timing, network = s.timing, s.timing.network
+        # Of layers, the last token's share; of a block per token, all tokens' mean.
+        part = 1.0 if s.kind.skeleton.sketch.layers > 1 else 1.0 / s.tokens
+        part *= 1 if generates else len(s.kind.segments)
+        for actor in network.actors:
+            sums = total.setdefault(actor.name, [0.0, 0.0, 0.0])
+            sums[0] += timing.busy(actor.name) * part
+        for fifo in network.channels:
+            maker, taker = network.ends(fifo)
+            total.setdefault(taker, [0.0, 0.0, 0.0])[1] += timing.starved(fifo) * part
+            total.setdefault(maker, [0.0, 0.0, 0.0])[2] += timing.blocked(fifo) * part
+    return tuple(
+        UnitRow(name, kinds.get(name, "memory"), busy, starved, blocked, busy / period)
+        for name, (busy, starved, blocked) in total.items()
+    )
+
+
+def _timeline(solved: list[_Solved], model: Model) -> tuple[Stretch, ...]:
+    """Join the timelines of the segments, one after another."""
+    found: list[Stretch] = []
+    offset = 0
+    for segment in model.segments:
+        s = next(s for s in solved if segment.name in s.kind.segments)
+        layered = s.kind.skeleton.sketch.layers > 1
+        found += stretches(s.timing, segment.name, offset, layered)
+        offset += int(_ends(s)[-1])
+    return tuple(found)
+
+
+def _notes(machine: Machine) -> tuple[str, ...]:
+    energy = machine.energy
+    factor = machine.source("energy.logic_factor").text
+    carried = f"times {energy.logic_factor:g} for {energy.node_nm} nm: {factor}"
+    return (
+        f"power of {machine.power.boundary}",
+        f"logic priced by {energy.table}, {carried}",
+        "resources are estimates before synthesis",
+    )
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, tuple):
+        return [_plain(v) for v in value]
+    if hasattr(value, "__dataclass_fields__"):
+        return asdict(value)  # type: ignore[call-overload]
+    return dict(value) if isinstance(value, Mapping) else value

@@ -1,0 +1,152 @@
+"""Turn what a task needs and gives, step by step, into firings.
+
+A task steps through its span `lanes` elements at a time. A step can pop one beat of each FIFO:
+where it needs more, rows that only load go before it. Results leave in beats, one of each value a
+row, as soon as they are complete; where they are late (a norm, a rotation, a group's scale), rows
+that only emit follow the last step. One row is one firing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from cosim.design.arrange import beats_with
+from cosim.design.plan import Fifo, Task
+from cosim.design.streams import TaskStream
+from cosim.design.tasks import Skeleton
+from cosim.ir.errors import InternalError
+from hw_models.network import NOTHING, Firing, Program
+
+MOST_FIFOS = 60
+
+
+@dataclass(frozen=True)
+class Emission:
+    """Say with which step each beat of a value is complete, and to which FIFOs it goes."""
+
+    steps: np.ndarray
+    goes_to: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Hold the rows of a task: flags by FIFO name, and which rows are steps (not only loads)."""
+
+    pops: Mapping[str, np.ndarray]
+    pushes: Mapping[str, np.ndarray]
+    is_step: np.ndarray
+
+
+class Flow:
+    """Look at the FIFOs of one task: which beats it needs by when, which it gives."""
+
+    def __init__(
+        self, skeleton: Skeleton, task: Task, into: Sequence[Fifo], out: Sequence[Fifo]
+    ) -> None:
+        """Look at a task with the FIFOs that end at it and those that begin at it."""
+        self.skeleton, self.task = skeleton, task
+        self.into, self.out = into, out
+        self.stream = TaskStream(skeleton, task)
+
+    def beat_of_element(self, fifo: Fifo) -> np.ndarray:
+        """Return for each element of a FIFO's value the beat that carries it; -1 where none."""
+        maker = TaskStream(self.skeleton, self.skeleton.task(fifo.maker))
+        emitted = maker.emission(fifo.value)
+        carried = beats_with(self.stream.used(fifo.value)[emitted], fifo.beat)
+        number = np.where(carried, np.cumsum(carried) - 1, -1)
+        found = np.empty(emitted.size, np.int64)
+        found[emitted] = number[np.arange(emitted.size) // fifo.beat]
+        return found
+
+    def needs(self, lanes: int) -> dict[str, np.ndarray]:
+        """Return for each FIFO how many beats must have been popped with each step."""
+        ends = np.minimum((np.arange(-(-self.task.span // lanes)) + 1) * lanes, self.task.span) - 1
+        found = {}
+        for fifo in self.into:
+            beat = self.beat_of_element(fifo)
+            latest = np.full(self.task.span, -1, np.int64)
+            for elements in self.stream.needs(fifo.value):
+                there = np.where(elements >= 0, beat[elements], -1)
+                latest = np.maximum(latest, there[self.stream.order])
+            found[fifo.name] = np.maximum.accumulate(latest)[ends] + 1
+        return found
+
+    def emissions(self, lanes: int) -> list[Emission]:
+        """Return the emission of each value that leaves the task."""
+        found = []
+        for root in dict.fromkeys(f.value for f in self.out):
+            fifos = [f for f in self.out if f.value == root]
+            beat = fifos[0].beat
+            emitted = self.stream.emission(root)
+            made = self.stream.made(root)[emitted]
+            last = np.minimum((np.arange(-(-made.size // beat)) + 1) * beat, made.size) - 1
+            goes_to = {}
+            for fifo in fifos:
+                taker = TaskStream(self.skeleton, self.skeleton.task(fifo.taker))
+                goes_to[fifo.name] = beats_with(taker.used(root)[emitted], beat)
+            found.append(Emission(made[last] // lanes, goes_to))
+        return found
+
+
+def lay_rows(steps: int, needs: Mapping[str, np.ndarray], emissions: Sequence[Emission]) -> Rows:
+    """Place loads, steps and emissions on rows."""
+    extra = np.zeros(steps, np.int64)
+    for need in needs.values():
+        extra = np.maximum(extra, np.diff(need, prepend=0) - 1)
+    row_of = np.arange(steps) + np.cumsum(extra)
+    pop_rows = {}
+    for name, need in needs.items():
+        token = np.arange(need[-1] if steps else 0)
+        step = np.searchsorted(need, token + 1)
+        pop_rows[name] = row_of[step] - (need[step] - 1 - token)
+    push_rows: dict[str, np.ndarray] = {}
+    total = int(row_of[-1]) + 1 if steps else 0
+    for emission in emissions:
+        anywhere = np.any(list(emission.goes_to.values()), axis=0)
+        count = np.arange(int(anywhere.sum()))
+        at = np.maximum.accumulate(row_of[emission.steps[anywhere]] - count) + count
+        for name, flags in emission.goes_to.items():
+            push_rows[name] = at[flags[anywhere]]
+        total = max(total, int(at[-1]) + 1) if at.size else total
+    is_step = np.zeros(total, bool)
+    is_step[row_of] = True
+    return Rows(_flags(pop_rows, total), _flags(push_rows, total), is_step)
+
+
+def encode(rows: Rows, latency: int, task: str, last_cycles: int = 1) -> Program:
+    """Write rows as a program; the last row holds the unit for `last_cycles`."""
+    total = rows.is_step.size
+    if total == 0:
+        return NOTHING
+    pops, pushes = list(rows.pops), list(rows.pushes)
+    if len(pops) + len(pushes) >= MOST_FIFOS:
+        raise InternalError(f"task {task!r} has {len(pops) + len(pushes)} FIFOs, too many")
+    code = np.zeros(total, np.int64)
+    for bit, flags in enumerate((*rows.pops.values(), *rows.pushes.values())):
+        code |= flags.astype(np.int64) << bit
+    code[-1] |= int(last_cycles > 1) << MOST_FIFOS
+    cuts = np.concatenate([[0], np.flatnonzero(np.diff(code)) + 1, [total]])
+    values, index = np.unique(code[cuts[:-1]], return_inverse=True)
+    kinds = tuple(
+        Firing(
+            tuple(f for b, f in enumerate(pops) if value >> b & 1),
+            tuple(f for b, f in enumerate(pushes, len(pops)) if value >> b & 1),
+            latency,
+            Fraction(last_cycles if value >> MOST_FIFOS else 1),
+            task,
+        )
+        for value in values.tolist()
+    )
+    return Program(kinds, index.astype(np.int64).reshape(-1), np.diff(cuts).astype(np.int64))
+
+
+def _flags(at: Mapping[str, np.ndarray], total: int) -> dict[str, np.ndarray]:
+    found = {}
+    for name, rows in at.items():
+        found[name] = np.zeros(total, bool)
+        found[name][rows] = True
+    return found

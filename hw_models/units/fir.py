@@ -1,0 +1,30 @@
+"""Time a FIR unit: a short causal convolution over time, channel by channel.
+
+Row k takes `lanes` channels: it reads their window, drops the oldest value, appends the new one,
+multiplies by the taps and adds. Windows, taps and biases are in memories of its own, so that each
+row pops one beat and pushes one, one row a cycle. Where the same windows come again in the next
+turn, that turn waits until the write is done.
+"""
+
+from __future__ import annotations
+
+from cosim.design.kinds import OUTPUT_STAGES, STAGES, tree_stages
+from cosim.design.plan import Unit
+from hw_models.network import Program
+from hw_models.steps import Flow, encode, lay_rows
+
+
+def stages(flow: Flow) -> int:
+    """Return the cycles from a row's start to its output."""
+    node = next(n for n in map(flow.skeleton.sketch.node, flow.task.nodes) if n.op.name == "fir")
+    taps = flow.skeleton.sketch.types[node.inputs[0]].shape[0]
+    return STAGES["push"] + STAGES["fir"] + tree_stages(taps) + OUTPUT_STAGES
+
+
+def program(flow: Flow, unit: Unit, same_window_next: bool) -> Program:
+    """Return the firings of one task."""
+    steps = -(-flow.task.span // unit.lanes)
+    rows = lay_rows(steps, flow.needs(unit.lanes), flow.emissions(unit.lanes))
+    written = STAGES["push"] + OUTPUT_STAGES
+    wait = max(1, written - rows.is_step.size + 1) if same_window_next else 1
+    return encode(rows, stages(flow), flow.task.name, wait)

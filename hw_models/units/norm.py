@@ -1,0 +1,31 @@
+"""Time a norm unit: a vector is taken in while its squares are summed, then scaled and let out.
+
+With the row that brings the vector's last element, its sum is complete; the reciprocal root takes
+ROOT_STAGES more, and each beat then goes through the multipliers. Beats leave one a cycle, the next
+vector may come in meanwhile. A unit that only removes the mean works alike.
+"""
+
+from __future__ import annotations
+
+from cosim.design.kinds import OUTPUT_STAGES, ROOT_STAGES, STAGES, tree_stages
+from cosim.design.plan import Unit
+from hw_models.network import Program
+from hw_models.steps import Flow, encode, lay_rows
+
+
+def stages(op: str, lanes: int) -> int:
+    """Return the cycles from the row that completes a vector to its first beat.
+
+    >>> stages("rms_norm", 8)
+    19
+    """
+    root = ROOT_STAGES if op == "rms_norm" else STAGES["mul"]
+    return STAGES[op] + tree_stages(lanes) + root + OUTPUT_STAGES
+
+
+def program(flow: Flow, unit: Unit) -> Program:
+    """Return the firings of one task."""
+    op = flow.skeleton.sketch.node(flow.task.nodes[0]).op.name
+    steps = -(-flow.task.span // unit.lanes)
+    rows = lay_rows(steps, flow.needs(unit.lanes), flow.emissions(unit.lanes))
+    return encode(rows, stages(op, unit.lanes), flow.task.name)

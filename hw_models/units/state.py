@@ -1,0 +1,37 @@
+"""Time a state unit: read, decay, add a rank-one term, write back, and contract with C.
+
+It is a chain (`units/vector.py`) whose span is the whole state, in row-major order. Each row reads
+and writes `lanes` elements of every state: in memories of its own, or, where states are off chip,
+by a beat from `state.in` and one to `state.out`. B and C are kept when they have been popped. A
+row's output is the contraction over the last axis; it leaves when its last element is in.
+Where the same state is worked on again in the next turn, that turn waits until the write is done.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from cosim.design.plan import Unit
+from hw_models.network import Program
+from hw_models.steps import Flow, Rows, encode, lay_rows
+from hw_models.units import vector
+
+STATE_IN, STATE_OUT = "state.in", "state.out"
+
+
+def program(flow: Flow, unit: Unit, off_chip: bool, same_state_next: bool) -> Program:
+    """Return the firings of one task."""
+    steps = -(-flow.task.span // unit.lanes)
+    rows = lay_rows(steps, flow.needs(unit.lanes), flow.emissions(unit.lanes))
+    latency = vector.stages(flow.skeleton, flow.task, unit)
+    if off_chip:
+        rows = with_state_streams(rows)
+        return encode(rows, latency, flow.task.name)
+    wait = max(1, latency - rows.is_step.size + 1) if same_state_next else 1
+    return encode(rows, latency, flow.task.name, wait)
+
+
+def with_state_streams(rows: Rows) -> Rows:
+    """Let each step pop a beat of the state and push the updated one."""
+    pops = {**rows.pops, STATE_IN: rows.is_step}
+    return replace(rows, pops=pops, pushes={**rows.pushes, STATE_OUT: rows.is_step})
