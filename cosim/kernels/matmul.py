@@ -35,9 +35,9 @@ def choose(
     operand; `fits_int8` tells that all lie in -128..127, where that is known. Raise InternalError
     where the device has no exact arithmetic.
 
-    >>> choose(2**24 - 1, 768, 3072, "cpu", 255, 512)
+    >>> choose(2**24 - 1, 768, 3072, "cpu", 127, 512, fits_int8=False)
     'float32'
-    >>> choose(2**25, 2048, 3072, "cpu", 255, 512)
+    >>> choose(2**25, 2048, 3072, "cpu", 127, 512, fits_int8=False)
     'float32 blocks'
     >>> choose(2**40, 768, 3072, "cpu", 2**15, 512)
     'float64'
