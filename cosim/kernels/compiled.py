@@ -17,7 +17,11 @@ EXACT_FLOATS = frozenset({"reassoc", "contract", "nsz"})
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a function at its first call, once for each combination of array types."""
+    """Compile a function at its first call, once for each combination of array types.
+
+    The kept code is renewed when the function's own file changes, and only then: what an operator's
+    file defines must come in as an argument.
+    """
     kernel: Callable[..., Any] = njit(cache=True, nogil=True, fastmath=set(EXACT_FLOATS))(function)
     return kernel
 

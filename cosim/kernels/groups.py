@@ -23,6 +23,7 @@ def scale_rows(
     size: int,
     group: int,
     ratio: int,
+    ratio_bits: int,
     mantissa_bits: int,
     out: np.ndarray,
 ) -> None:
@@ -37,7 +38,7 @@ def scale_rows(
             for c in range(part.size):
                 magnitude = abs(np.int64(part[c]))
                 top = magnitude if magnitude > top else top
-            least = -((-(top * ratio)) >> RATIO_BITS)
+            least = -((-(top * ratio)) >> ratio_bits)
             t = np.maximum(least, 1 << mantissa_bits)
             e = bit_length_of(t) - (mantissa_bits + 1)
             s = -((-t) >> e)
@@ -53,6 +54,7 @@ def quantize_rows(
     size: int,
     group: int,
     inverse: np.ndarray,
+    inverse_bits: int,
     mantissa_bits: int,
     lo: int,
     hi: int,
@@ -67,7 +69,7 @@ def quantize_rows(
         for g in range(-(-size // group)):
             code = np.int64(codes[r * codes_step + g])
             factor = inverse[code & mask]
-            shift = (code >> mantissa_bits) + RECIPROCAL_BITS + mantissa_bits
+            shift = (code >> mantissa_bits) + inverse_bits + mantissa_bits
             half = 1 << (shift - 1)
             part = x_row[g * group : min((g + 1) * group, size)]
             y = y_row[g * group : min((g + 1) * group, size)]
@@ -105,7 +107,9 @@ def prepare_group_scale(op: Op, types: Types, out: TensorType, data: Data) -> Ke
         lead = lead_of(inputs, types)
         y, x = room(lead), vectors_of(inputs[0], lead, shape)
         flat = y.view(-1).numpy()
-        scale_rows(x.flat, x.step, shape[-1], op.group, op.ratio, op.mantissa_bits, flat)
+        scale_rows(
+            x.flat, x.step, shape[-1], op.group, op.ratio, RATIO_BITS, op.mantissa_bits, flat
+        )
         return y, 0
 
     return run
@@ -132,6 +136,7 @@ def prepare_quantize(op: Op, types: Types, out: TensorType, data: Data) -> Kerne
             out.shape[-1],
             op.group,
             inverse,
+            RECIPROCAL_BITS,
             op.mantissa_bits,
             lo,
             hi,

@@ -16,11 +16,14 @@ import torch
 from cosim.ir.op import Op, Types
 from cosim.ir.types import TensorType
 from cosim.kernels.compiled import compiled
+from cosim.kernels.matmul import FLOAT64_EXACT, Weight
 from cosim.kernels.rows import Data, Kernel, carrier, lead_of, room_for, vectors_of
-from cosim.ops.hadamard import Hadamard, base_matrix, split_order
+from cosim.ops.hadamard import Hadamard, base_matrix, hadamard_matrix, split_order
 
 # Below this the base matrix adds rows too short to fill a vector; a matrix product is faster.
 LEAST_POWER = 8
+# A matrix of this order has 32 MiB in float64; larger rotations run as the operator writes them.
+MOST_ORDER = 2048
 
 
 @compiled
@@ -82,5 +85,22 @@ def prepare_hadamard(op: Op, types: Types, out: TensorType, data: Data) -> Kerne
         y, x = room(lead), vectors_of(inputs[0], lead, out.shape)
         rotate_rows(x.flat, x.step, out.shape[-1], signs, power, y.view(-1).numpy())
         return y, 0
+
+    return run
+
+
+def prepare_rotation(
+    op: Hadamard, types: Types, out: TensorType, device: torch.device
+) -> Kernel | None:
+    """Prepare a rotation as one exact matrix product, on any device."""
+    if op.order > MOST_ORDER or op.order * types[0].peak >= FLOAT64_EXACT:
+        return None
+    weight = Weight(torch.from_numpy(hadamard_matrix(op.order).copy()), device)
+    peak, dtype = types[0].peak, carrier(out.peak)
+
+    def run(inputs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, int]:
+        (x,) = inputs
+        blocks = x.reshape(*x.shape[:-1], -1, op.order)
+        return weight.integers(blocks, peak).to(dtype).reshape(x.shape), 0
 
     return run

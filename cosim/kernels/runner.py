@@ -18,7 +18,9 @@ from cosim.kernels.linear import PreparedLinear
 from cosim.kernels.plan import Recurrence, plan
 from cosim.kernels.prepare import prepare
 from cosim.kernels.recurrence import PreparedScan, run_loop, run_push, scan_applies
+from cosim.kernels.rotate import prepare_rotation
 from cosim.kernels.rows import Kernel, carrier
+from cosim.ops.hadamard import Hadamard
 from cosim.ops.linear import Linear
 from cosim.ops.push import Push
 
@@ -53,8 +55,16 @@ class GraphRunner:
             if isinstance(n.op, Linear)
         }
         self.kernels: dict[str, Kernel] = {}
-        for node in graph.nodes if use_numba else ():
-            kernel = prepare(graph, node)
+        for node in graph.nodes:
+            kernel = prepare(graph, node) if use_numba else None
+            if (
+                kernel is None
+                and isinstance(node.op, Hadamard)
+                and node.inputs[0] not in graph.tensors
+            ):
+                kernel = prepare_rotation(
+                    node.op, graph.input_types(node), graph.types[node.name], device
+                )
             if kernel is not None:
                 self.kernels[node.name] = kernel
         self.scans = {
