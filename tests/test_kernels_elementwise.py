@@ -1,5 +1,7 @@
 """What stands between the kernels and the executor: rotations as products, chunks, threads."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -57,13 +59,19 @@ def two_threads():
     torch.set_num_threads(before)
 
 
+def threads_now() -> list[int]:
+    """Return torch's number of threads here, and in a thread that starts now."""
+    with ThreadPoolExecutor(1) as pool:
+        return [torch.get_num_threads(), pool.submit(torch.get_num_threads).result()]
+
+
 @pytest.mark.usefixtures("two_threads")
 def test_threads_give_torch_its_number_back_and_pass_errors_on(monkeypatch):
     model = random_model(3)
     x = data_for(model, np.random.default_rng(0), (3, 4))
     executor = TorchExecutor(model)
     executor.run(x)
-    assert torch.get_num_threads() == 2
+    assert threads_now() == [2, 2]
 
     def fail(*_arguments):
         raise MemoryError("from a worker")
@@ -71,7 +79,7 @@ def test_threads_give_torch_its_number_back_and_pass_errors_on(monkeypatch):
     monkeypatch.setattr(runner.GraphRunner, "run", fail)
     with pytest.raises(MemoryError, match="from a worker"):
         executor.run(x)
-    assert torch.get_num_threads() == 2
+    assert threads_now() == [2, 2]
 
 
 @pytest.mark.parametrize("y_type", [torch.float32, torch.float64, torch.int32, torch.int64])
