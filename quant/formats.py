@@ -35,14 +35,16 @@ class ActFormat:
 class SsmFormat:
     """Say how the recurrent part is quantised; every re-quantisation there is a shift.
 
-    Bits of the convolution's input and taps, of x, B and C, of the gate, of the fraction of the
-    decay's complement; the state's format; bits of the embedding.
+    Bits of the convolution's input and taps, of x, B and C, of dt and of the fraction of the
+    decay's complement; the state's format; bits of the embedding. `headroom` is the room that
+    values of 16 bits and more keep above their calibrated maximum.
     """
 
     conv_bits: int = 8
     tap_bits: int = 8
     operand_bits: int = 8
     state: StateFormat = "int16"
+    dt_bits: int = 24
     decay_bits: int = 20
     embed_bits: int = 8
-    headroom: float = 2.0
+    headroom: float = 4.0

@@ -10,13 +10,12 @@ from __future__ import annotations
 import torch
 
 from cosim.ir.model import Model
-from cosim.ir.types import i
 from quant.lower.chain import Chain
 from quant.lower.emit import Fx
 from quant.lower.ends import embed, head, residual_add
 from quant.lower.parts import convolution, silu_of
 from quant.lower.project import gate_and_project, project_in
-from quant.lower.selective import selective_operands, selective_scan
+from quant.lower.selective import WIDE, selective_operands, selective_scan
 from quant.lower.source import Source
 from quant.models.bimamba import BYTE_VALUES, Config, symbols
 
@@ -80,6 +79,6 @@ def _scan_backward(chain: Chain, src: Source[Config], layer: int) -> Fx:
     operands = _bring_operands(chain)
     y_fwd, z, r = chain.bring("y_fwd"), chain.bring("z"), chain.bring("r")
     y_bwd = selective_scan(em, src, layer, operands, _y_top(src, layer))
-    y = em.add(f"layers.{layer}.y", y_fwd, y_bwd, i(25))
+    y = em.add(f"layers.{layer}.y", y_fwd, y_bwd, WIDE)
     out = gate_and_project(em, src, layer, y, z, None)
     return residual_add(em, src, layer, r, out)

@@ -16,13 +16,18 @@ from quant.lower.source import Source
 RESIDUAL = i(32)
 
 
-def residual_frac(src: Source[Any]) -> int:
-    """Return the fraction bits of the residual: room for the largest one of any layer."""
-    layers = src.config.num_hidden_layers
+def residual_frac(src: Source[Any], layer: int) -> int:
+    """Return the fraction bits of the residual that layer `layer` writes (-1: the embedding).
+
+    Each layer moves the binary point to what it adds up, because trained residuals grow with
+    depth by orders of magnitude and a norm follows each of them.
+    """
     size = (src.config.hidden_size,)
-    tops = [src.ranges.of(f"layers.{k}.residual", size).max() for k in range(layers)]
-    tops += [src.ranges.of(f"layers.{k}.out", size).max() for k in range(layers)]
-    return int(frac_for(np.asarray(max(tops)), RESIDUAL, 4 * src.ssm.headroom))
+    if layer < 0:
+        top = src.ranges.of("embed", size).max()
+    else:
+        top = max(src.ranges.of(f"layers.{layer}.{t}", size).max() for t in ("residual", "out"))
+    return int(frac_for(np.asarray(2 * top), RESIDUAL, src.ssm.headroom))
 
 
 def embed(
@@ -42,12 +47,13 @@ def embed(
     stored = em.fixed(src.weight_name("backbone.embeddings.weight"), table, (vocabulary, size),
                       dtype, frac)
     row = em.node("embed.row", Embed(), [token, stored.name], frac)
-    return em.requant("embed", row, RESIDUAL, residual_frac(src))
+    return em.requant("embed", row, RESIDUAL, residual_frac(src, -1))
 
 
 def residual_add(em: Emitter, src: Source[Any], layer: int, r: Fx, out: Fx) -> Fx:
-    """Add a block's output to the residual."""
-    return em.add(f"layers.{layer}.residual_out", r, out, RESIDUAL)
+    """Add a block's output to the residual, in the block's binary point."""
+    moved = em.requant(f"layers.{layer}.residual_in", r, RESIDUAL, residual_frac(src, layer))
+    return em.add(f"layers.{layer}.residual_out", moved, out, RESIDUAL)
 
 
 def head(em: Emitter, src: Source[Any], r: Fx, classes: int, epsilon: float) -> Fx:

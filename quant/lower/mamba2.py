@@ -16,7 +16,7 @@ from quant.lower.chain import Chain
 from quant.lower.emit import Emitter, Fx, frac_for
 from quant.lower.ends import embed, head, residual_add
 from quant.lower.linear import Accumulator, lower_linear, section
-from quant.lower.parts import convolution, decay_complement, norm, silu_of, step_size
+from quant.lower.parts import NORM_INPUT, convolution, decay_complement, norm, silu_of, step_size
 from quant.lower.project import GatedNorm, gate_and_project
 from quant.lower.scan import ScanRanges, scan
 from quant.lower.source import Source
@@ -106,7 +106,7 @@ def _ssm(em: Emitter, src: Source[Config], layer: int, conv_in: Fx, dt_raw: Fx) 
     c_in = _state_operand(em, src, f"{p}.C", act, inner + groups * n, c_top / growth,
                           n.bit_length() - 1)
     dt = step_size(em, f"{p}.dt", dt_raw, ranges.of(f"{p}.dt", (heads,)), 0.0,
-                   c.time_step_limit)
+                   c.time_step_limit, fmt)
     dt = em.reshape(f"{p}.dt_heads", dt, (groups, per_group, 1, 1))
     rate = src.array(f"{mixer}.A_log")
     k = decay_complement(em, f"{p}.decay", dt, None if rate is None else np.exp(rate),
@@ -117,7 +117,7 @@ def _ssm(em: Emitter, src: Source[Config], layer: int, conv_in: Fx, dt_raw: Fx) 
     x_top = tops["x"].reshape(groups, per_group, channels, 1)
     bounds = ScanRanges(heads_of * growth, dt_top * x_top, float(ranges.of(f"{p}.y", (inner,)).max()))
     y = scan(em, f"{p}.ssm", shape, x, dt, k, b, c_in, src.array(f"{mixer}.D"),
-             (groups, per_group, 1), bounds, fmt)
+             (groups, per_group, 1), bounds, fmt, NORM_INPUT)
     return em.reshape(f"{p}.y", y, (inner,))
 
 

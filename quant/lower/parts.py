@@ -21,7 +21,6 @@ SOFTPLUS_REACH = 16.0
 DECAY_MANTISSA_BITS = 5
 # v = dt |A| saturates at 16, where the decay e^-16 is below every LSB here.
 V_BITS, V_FRAC = 24, 20
-STEP = u(20)
 NORM_INPUT = i(24)
 ZERO_LINE = (0.0, 0.0)
 UNIT_LINE = (1.0, 0.0)
@@ -32,7 +31,7 @@ def norm(em: Emitter, name: str, x: Fx, absmax: np.ndarray, epsilon: float, head
     size = em.type(x).shape[-1]
     narrow = x
     if em.type(x).dtype.bits > NORM_INPUT.bits:
-        frac = frac_for(absmax.max(), NORM_INPUT, 2 * headroom)
+        frac = frac_for(absmax.max(), NORM_INPUT, headroom)
         narrow = em.requant(f"{name}.in", x, NORM_INPUT, frac)
     eps = max(1, round(epsilon * size * 4.0**narrow.uniform))
     # The largest output is sqrt(D), of a one-hot input; one LSB more for the root's own error.
@@ -76,19 +75,20 @@ def convolution(
 
 def step_size(
     em: Emitter, name: str, raw: Fx, absmax: np.ndarray, floor: float,
-    limits: tuple[float, float],
+    limits: tuple[float, float], fmt: SsmFormat,
 ) -> Fx:
-    """Apply softplus, an added floor and limits to the i16 value dt + bias; out u20 [H]."""
-    frac = int(min(frac_for(absmax.max(), STEP, 2.0), STEP.bits))
+    """Apply softplus, an added floor and limits to the i16 value dt + bias; out unsigned [H]."""
+    step = u(fmt.dt_bits)
+    frac = int(min(frac_for(absmax.max(), step, 2.0), step.bits))
     table = uniform_table(
-        floored_softplus(floor), raw.uniform, frac, STEP, SOFTPLUS_REACH, SEGMENTS_LOG2,
+        floored_softplus(floor), raw.uniform, frac, step, SOFTPLUS_REACH, SEGMENTS_LOG2,
         ((0.0, floor), (1.0, floor)),
     )
     low, high = (int(np.floor(min(v, 1e6) * 2.0**frac + 0.5)) for v in limits)
-    if low <= 0 and high >= STEP.hi:
+    if low <= 0 and high >= step.hi:
         return em.table(name, raw, table, frac)
     open_step = em.table(f"{name}.open", raw, table, frac)
-    return em.node(name, Clip(max(low, 0), min(high, STEP.hi)), [open_step.name], frac)
+    return em.node(name, Clip(max(low, 0), min(high, step.hi)), [open_step.name], frac)
 
 
 @cache
@@ -101,6 +101,16 @@ def floored_softplus(floor: float) -> Callable[[np.ndarray], np.ndarray]:
     return function
 
 
+@cache
+def decay_function(bits: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Return 1 - e^-v, at most the largest fraction of `bits` bits."""
+
+    def function(v: np.ndarray) -> np.ndarray:
+        return np.minimum(one_minus_exp(v), 1.0 - 2.0**-bits)
+
+    return function
+
+
 def decay_complement(em: Emitter, name: str, dt: Fx, rate: np.ndarray | None,
                      shape: tuple[int, ...], fmt: SsmFormat) -> Fx:
     """Return k = 1 - exp(-dt |A|), `decay_bits` fraction bits; dt and the rate |A| broadcast."""
@@ -109,7 +119,7 @@ def decay_complement(em: Emitter, name: str, dt: Fx, rate: np.ndarray | None,
     a = em.fixed(f"{name}.rate", rate, shape, rate_type, rate_frac)
     v = em.mul(f"{name}.v", dt, a, u(V_BITS), V_FRAC)
     table = log_table(
-        one_minus_exp, V_FRAC, fmt.decay_bits, u(fmt.decay_bits), u(V_BITS).hi,
+        decay_function(fmt.decay_bits), V_FRAC, fmt.decay_bits, u(fmt.decay_bits), u(V_BITS).hi,
         DECAY_MANTISSA_BITS,
     )
     return em.table(name, v, table, fmt.decay_bits)

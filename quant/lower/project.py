@@ -30,7 +30,8 @@ def gate_and_project(
 ) -> Fx:
     """Emit out_proj(H norm(y SiLU(z))) as i32 in the residual's binary point.
 
-    y is i24 and z i16, both of one binary point; `gated_norm` None leaves the norm out.
+    y (i24 before a norm, else i28) and z (i16) have one binary point each; `gated_norm` None
+    leaves the norm out.
     """
     c, p = src.config, f"layers.{layer}"
     inner, headroom = c.intermediate_size, src.ssm.headroom
@@ -39,7 +40,8 @@ def gate_and_project(
     top = src.ranges.of(f"{p}.gated", (inner,)).max()
     if gated_norm is not None and gated_norm.before_gate:
         y = _grouped_norm(em, src, f"{p}.gated_norm", y, gated_norm)
-    out_in = em.mul(f"{p}.gated", y, gate, i(24), frac_for(top, i(24), 2 * headroom))
+    wide = em.type(y).dtype
+    out_in = em.mul(f"{p}.gated", y, gate, wide, frac_for(top, wide, headroom))
     if gated_norm is not None and not gated_norm.before_gate:
         out_in = _grouped_norm(em, src, f"{p}.gated_norm", out_in, gated_norm)
     order = inner if src.out_hadamard else 0
@@ -51,7 +53,7 @@ def gate_and_project(
         src.ranges.of(f"{p}.out_in", (inner,)) * (np.sqrt(order) if order else 1.0),
     )
     bias = src.array(matrix.replace(".weight", ".bias"))
-    return section(em, f"{p}.out", acc, 0, c.hidden_size, i(32), residual_frac(src), bias)
+    return section(em, f"{p}.out", acc, 0, c.hidden_size, i(32), residual_frac(src, layer), bias)
 
 
 def _grouped_norm(em: Emitter, src: Source[Any], name: str, x: Fx, form: GatedNorm) -> Fx:

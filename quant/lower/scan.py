@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cosim.ir.types import TensorType, i
+from cosim.ir.types import IntType, TensorType, i
 from cosim.ops import Contract, DecayUpdate, Dequantize, GroupScale, Quantize
 from quant.formats import SsmFormat
 from quant.lower.emit import Emitter, Fx, frac_for
@@ -33,8 +33,9 @@ class ScanRanges:
 def scan(
     em: Emitter, prefix: str, shape: tuple[int, ...], x: Fx, dt: Fx, k: Fx, b: Fx, c: Fx,
     skip: np.ndarray | None, skip_shape: tuple[int, ...], ranges: ScanRanges, fmt: SsmFormat,
+    wide: IntType,
 ) -> Fx:
-    """Emit the state update and y = C h + D x; return y, i24 with one binary point, rows shape."""
+    """Emit the state update and y = C h + D x; return y of type `wide`, one binary point."""
     width = i(STATE_WIDTH[fmt.state])
     state_frac = frac_for(ranges.state, width, fmt.headroom)
     # The lift of u*b to the state's binary point must not be negative.
@@ -53,13 +54,13 @@ def scan(
         em.builder.update(state, h.name)
     total = em.node(f"{prefix}.read", Contract(), [h.name, c.name],
                     np.squeeze(state_frac + c.frac, axis=-1) if state_frac.ndim else state_frac)
-    y_frac = int(frac_for(np.asarray(ranges.y), i(24), 2 * fmt.headroom))
-    read = em.requant(f"{prefix}.read24", total, i(24), y_frac)
+    y_frac = int(frac_for(np.asarray(ranges.y), wide, fmt.headroom))
+    read = em.requant(f"{prefix}.read_wide", total, wide, y_frac)
     skip_frac = 12 if skip is None else int(frac_for(np.abs(skip).max(), i(16), 1.0))
     d = em.fixed(f"{prefix}.D", skip, skip_shape, i(16), skip_frac)
     rows = em.reshape(f"{prefix}.x_rows", x, shape[:-1])
-    skipped = em.mul(f"{prefix}.skip", rows, d, i(24), y_frac)
-    return em.add(f"{prefix}.y", read, skipped, i(24))
+    skipped = em.mul(f"{prefix}.skip", rows, d, wide, y_frac)
+    return em.add(f"{prefix}.y", read, skipped, wide)
 
 
 def _grouped_state(

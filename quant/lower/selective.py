@@ -17,6 +17,9 @@ from quant.lower.parts import decay_complement, step_size
 from quant.lower.scan import ScanRanges, scan
 from quant.lower.source import Source
 
+# Without a norm behind it, y keeps more bits than a norm's input may have.
+WIDE = i(28)
+
 
 def selective_operands(
     em: Emitter, src: Source[Any], layer: int, act: Fx, floor: float
@@ -48,14 +51,15 @@ def selective_operands(
         top = max(top, np.abs(dt_bias).max())
     frac = frac_for(np.asarray(top), i(16), src.ssm.headroom)
     raw = section(em, f"{p}.dt_raw", acc, 0, inner, i(16), frac, dt_bias)
-    dt = step_size(em, f"{p}.dt", raw, src.ranges.of(f"{p}.dt", (inner,)), floor, (0.0, np.inf))
+    dt = step_size(em, f"{p}.dt", raw, src.ranges.of(f"{p}.dt", (inner,)), floor,
+                   (0.0, np.inf), src.ssm)
     return {"x": x, "dt": dt, "B": b, "C": c_out}
 
 
 def selective_scan(
     em: Emitter, src: Source[Any], layer: int, operands: dict[str, Fx], y_top: float
 ) -> Fx:
-    """Emit the scan of one direction; return y = C h + D x, i24 [D]."""
+    """Emit the scan of one direction; return y = C h + D x, i28 [D]."""
     c, p, mixer = src.config, f"layers.{layer}", f"backbone.layers.{layer}.mixer"
     inner, n = c.intermediate_size, c.state_size
     x = em.reshape(f"{p}.x_rows", operands["x"], (inner, 1))
@@ -69,4 +73,4 @@ def selective_scan(
     drive_top = src.ranges.of(f"{p}.dt", (inner, 1)) * src.ranges.of(f"{p}.x", (inner, 1))
     bounds = ScanRanges(state_top, drive_top, y_top)
     return scan(em, f"{p}.ssm", (inner, n), x, dt, k, b, c_out, src.array(f"{mixer}.D"), (inner,),
-                bounds, src.ssm)
+                bounds, src.ssm, WIDE)
