@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from cosim.design.plan import Design, Layout
+from cosim.design.plan import Design, Layout, Place
 from cosim.design.sketch import folded_name
 from cosim.design.tasks import Skeleton
 from cosim.ir.graph import Graph, Node
@@ -127,33 +127,32 @@ class Pricer:
         task = self.skeleton.maker.get(name)
         if task is None:
             return Traffic()
-        stream = small = large = off = 0
+        stream = graph.types[node.name].size_bits * self.takers.get(name, 0)
         for operand, own_name in zip(node.inputs, self.sketched[name].inputs, strict=True):
             if own_name not in self.skeleton.sketch.stored:
                 roots = self.skeleton.views[own_name].roots
                 if any(self.skeleton.maker[r] != task for r in roots):
                     stream += graph.types[operand].size_bits
-        stream += graph.types[node.name].size_bits * self.takers.get(name, 0)
-        if isinstance(node.op, Linear):
-            if self.design.places["weights"] == "memory":
-                off, large = work.const_bits, 2 * work.const_bits  # into the FIFO and out
-            else:
-                large = work.const_bits
-        elif node.op.name == "embed":
-            if self.design.places["embedding"] == "memory":
-                off = work.const_bits
-            else:
-                large = work.const_bits
-        elif node.op.name not in {"pwl", "pwl_log"}:  # tables are priced by their look-ups
-            small = work.const_bits
+        places = self.design.places
         states = _state_bits(graph, node, work, written_bits)
-        if self.kinds[self.unit_of[task]] != "state":
-            small += states
-        elif self.design.places["states"] == "memory":
-            off, large = off + states, large + 2 * states
-        else:
-            large += states
-        return Traffic(stream, small, large, off)
+        if isinstance(node.op, Linear):
+            return replace(_stored(work.const_bits, places["weights"], True), stream_bits=stream)
+        if node.op.name == "embed":
+            return replace(_stored(work.const_bits, places["embedding"], False), stream_bits=stream)
+        # Tables are priced by their look-ups.
+        small = 0 if node.op.name in {"pwl", "pwl_log"} else work.const_bits
+        if self.kinds[self.unit_of[task]] == "state":
+            return replace(
+                _stored(states, places["states"], True), stream_bits=stream, small_bits=small
+            )
+        return Traffic(stream, small + states)
+
+
+def _stored(bits: int, place: Place, buffered: bool) -> Traffic:
+    """Count bits that live on chip, or off chip and come through a FIFO, in and out again."""
+    if place == "chip":
+        return Traffic(large_bits=bits)
+    return Traffic(large_bits=2 * bits if buffered else 0, off_chip_bits=bits)
 
 
 def _state_bits(graph: Graph, node: Node, work: Work, written_bits: int) -> int:

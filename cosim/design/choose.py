@@ -119,7 +119,7 @@ def _places(kinds: list[GraphKind], machine: Machine) -> dict[str, Place]:
     off_chip = sum(sizes[n] for n, p in places.items() if p == "memory")
     if off_chip > memory.capacity_gb * 8e9:
         raise UserError(
-            f"machine {machine.name} is too small: {off_chip / 8e9:.1f} GB of weights and states "
+            f"machine {machine.name} is too small: {off_chip / 8e9:.1f} GB of weights, embedding and states "
             f"do not fit the {memory.capacity_gb:g} GB of {memory.name}; use fewer bits"
         )
     return places
@@ -146,7 +146,7 @@ def _lanes(kinds: list[GraphKind], places: Mapping[str, Place], machine: Machine
     turn = max(steps, bits / rate if streamed else 0) / max(layers, 1)
     state_spans = [t.span for k in kinds for t, _ in state_tasks(k.skeleton)]
     state = _power_of_two(max(state_spans, default=1) * STATE_TURN_SHARE / turn)
-    chain = min(MOST_CHAIN_LANES, _power_of_two(longest * CHAIN_TURN_SHARE / turn))
+    chain = _power_of_two(min(MOST_CHAIN_LANES, longest, longest * CHAIN_TURN_SHARE / turn))
     bubble = 8 * longest / chain + 200
     prefetch = min(max(_power_of_two(bubble), PREFETCH[0]), PREFETCH[1])
     return Lanes(rows, columns, state, chain, prefetch)

@@ -192,7 +192,8 @@ class Design:
             for f in layout.fifos:
                 size = f"{f.depth} x {f.width_bits} bits"
                 lines.append(f"    fifo {f.maker} -> {f.taker}: {f.value}, {size}")
-        lines += [f"  {what} in {place}" for what, place in self.places.items()]
+        where = {"chip": "on chip", "memory": f"in {self.ports.memory}"}
+        lines += [f"  {what} {where[place]}" for what, place in self.places.items()]
         p = self.ports
         lines.append(
             f"  {p.memory}: {p.weight_parts} of {p.parts} for weights, 2 x {p.state_parts} for "
