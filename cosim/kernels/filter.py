@@ -23,7 +23,7 @@ def filter_rows(
     inner: int,
     out: np.ndarray,
 ) -> None:
-    """Sum each window against the taps, four at a time.
+    """Sum each window against the taps and add the bias.
 
     Window (o, i) of `inner` windows per outer index starts at o * steps[0] + i * steps[1]; its
     rows are steps[2] apart.

