@@ -66,12 +66,13 @@ class Bars:
 
 @dataclass(frozen=True)
 class Point:
-    """Place an operator: x operations per off-chip byte (None: no such byte), y operations/s."""
+    """Place an operator: x operations per byte, y operations/s; `hollow` if bytes are off chip."""
 
     label: str
     series: str
-    x: float | None
+    x: float
     y: float
+    hollow: bool
     text: str
 
 
@@ -105,7 +106,7 @@ def limits(chart: Roofline) -> tuple[float, float, float, float]:
     """Return (x low, x high, y low, y high) that hold all points and the ridge of the ceilings."""
     flat = [c.rate for c in chart.ceilings if not c.sloped]
     sloped = [c.rate for c in chart.ceilings if c.sloped]
-    xs = [p.x for p in chart.points if p.x] + [f / s for f in flat for s in sloped]
+    xs = [p.x for p in chart.points] + [f / s for f in flat for s in sloped]
     ys = [p.y for p in chart.points] + flat
     x_low, x_high = _decades(xs)
     if x_high / x_low < 1000:  # a slope across a single decade looks flat

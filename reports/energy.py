@@ -34,11 +34,45 @@ class Constant:
     process: str = ""
 
 
+@dataclass(frozen=True)
+class Rule:
+    """Say how energies without a constant of their own follow from one that has."""
+
+    name: str
+    rule: str
+    kind: str
+    source: str
+
+
+# What is drawn together; a component that is none of these is drawn by its own name.
+GROUPS = {
+    "mac": "multiply-accumulate",
+    "mul": "other arithmetic",
+    "add": "other arithmetic",
+    "shift": "other arithmetic",
+    "compare": "other arithmetic",
+    "lookup": "table look-up",
+    "on chip": "bits on chip",
+    "off chip": "bits off chip",
+}
+
+
 def refuse_mixed(constants: Sequence[Constant]) -> None:
     """Raise InternalError where energies of different nodes or voltages would be added."""
     processes = sorted({c.process for c in constants if c.process})
     if len(processes) > 1:
         raise InternalError(f"energies of {' and '.join(processes)} must not be added up")
+
+
+def grouped(parts: Sequence[EnergyPart]) -> dict[str, float]:
+    """Sum the components of one recipe by group, in the order of the groups."""
+    order = dict.fromkeys([*GROUPS.values(), *(_group(p.component) for p in parts)])
+    sums = {g: sum(p.energy_pj for p in parts if _group(p.component) == g) for g in order}
+    return {g: pj for g, pj in sums.items() if pj}
+
+
+def _group(component: str) -> str:
+    return GROUPS.get(component, GROUPS.get(component.split(maxsplit=1)[0], component))
 
 
 def table(parts: Sequence[EnergyPart]) -> Table:
@@ -63,15 +97,10 @@ def bars(parts: Sequence[EnergyPart]) -> Bars:
     recipes = dict.fromkeys(p.recipe for p in parts)
     drawn = []
     for recipe in recipes:
-        own = [p for p in parts if p.recipe == recipe]
-        total = sum(p.energy_pj for p in own)
+        sums = grouped([p for p in parts if p.recipe == recipe])
+        total = sum(sums.values())
         pieces = tuple(
-            Part(
-                p.component,
-                p.energy_pj,
-                f"{_joules(p.energy_pj)}, {p.energy_pj / (total or 1.0):.1%}",
-            )
-            for p in own
+            Part(name, pj, f"{_joules(pj)}, {pj / (total or 1.0):.1%}") for name, pj in sums.items()
         )
         drawn.append(Bar(recipe, pieces, _joules(total)))
     return Bars("energy", "Energy of one token", "modelled", tuple(drawn))
@@ -89,6 +118,18 @@ def constants_table(name: str, title: str, constants: Sequence[Constant]) -> Tab
     )
     rows = tuple((c.name, c.value, c.unit, c.kind, c.process, c.source) for c in constants)
     return Table(name, title, columns, rows)
+
+
+def rules_table(rules: Sequence[Rule]) -> Table:
+    """Print the rules with their class and source."""
+    columns = (
+        Column("name", "energy"),
+        Column("rule", "follows as"),
+        Column("kind", "class"),
+        Column("source", "source"),
+    )
+    rows = tuple((r.name, r.rule, r.kind, r.source) for r in rules)
+    return Table("energy_rules", "Energies that follow from constants", columns, rows)
 
 
 def _joules(energy_pj: float) -> str:

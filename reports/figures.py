@@ -6,11 +6,9 @@ Nothing here touches matplotlib's global state, and the same run gives the same 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reports import accuracy, energy, latency, roofline
@@ -36,7 +34,7 @@ STYLE: Any = {  # matplotlib types the keys one by one
 def bars_figure(chart: Bars) -> Figure:
     """Draw horizontal bars, the first on top, each with its number."""
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(7.0, 1.0 + 0.32 * len(chart.bars)), layout="constrained")
+        figure = Figure(figsize=(7.0, 1.2 + 0.32 * len(chart.bars)), layout="constrained")
         axes = figure.subplots()
         series = chart.series
         for row, bar in enumerate(chart.bars):
@@ -54,17 +52,15 @@ def bars_figure(chart: Bars) -> Figure:
         axes.spines.bottom.set_visible(False)
         axes.set_title(f"{chart.title} ({chart.origin})", loc="left")
         if len(series) > 1:
-            axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=6, frameon=False)
+            figure.legend(loc="outside lower center", ncols=min(len(series), 4), frameon=False)
     return figure
 
 
 def roofline_figure(chart: Roofline) -> Figure:
-    """Draw operators under their ceilings; those without off-chip traffic stand at the right."""
+    """Draw operators under their ceilings; hollow ones read off-chip memory."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.0, 4.2), layout="constrained")
-        axes, strip = figure.subplots(
-            1, 2, sharey=True, gridspec_kw={"width_ratios": (8, 1), "wspace": 0.02}
-        )
+        axes = figure.subplots()
         x_low, x_high, y_low, y_high = limits(chart)
         flat = [c for c in chart.ceilings if not c.sloped]
         sloped = [c for c in chart.ceilings if c.sloped]
@@ -72,7 +68,6 @@ def roofline_figure(chart: Roofline) -> Figure:
         for c in flat:
             begin = max((c.rate / s.rate for s in sloped), default=x_low)
             axes.plot([begin, x_high], [c.rate, c.rate], color="black", linewidth=1)
-            strip.axhline(c.rate, color="black", linewidth=1)
             axes.annotate(c.label, (x_high, c.rate), (0, 3), textcoords="offset points", ha="right")
         for c in sloped:
             ends = [x_low, top / c.rate]
@@ -83,15 +78,19 @@ def roofline_figure(chart: Roofline) -> Figure:
             )
         for k, name in enumerate(chart.series):
             own = [p for p in chart.points if p.series == name]
-            look: dict[str, Any] = {
-                "marker": MARKERS[k % len(MARKERS)],
-                "color": COLOURS[k % len(COLOURS)],
-                "edgecolors": "white",
-                "zorder": 3,
-            }
-            axes.scatter([p.x for p in own if p.x], [p.y for p in own if p.x], label=name, **look)
-            strip.scatter([k for p in own if not p.x], [p.y for p in own if not p.x], **look)
-        _finish(axes, strip, (x_low, x_high), (y_low, y_high), len(chart.series))
+            colour = COLOURS[k % len(COLOURS)]
+            axes.scatter(
+                [p.x for p in own],
+                [p.y for p in own],
+                label=name,
+                marker=MARKERS[k % len(MARKERS)],
+                facecolors=["white" if p.hollow else colour for p in own],
+                edgecolors=[colour if p.hollow else "white" for p in own],
+                zorder=3,
+            )
+        axes.set(xscale="log", yscale="log", xlim=(x_low, x_high), ylim=(y_low, y_high))
+        axes.set(xlabel="operations per byte", ylabel="operations/s")
+        axes.grid(True, color="#e8e8e2", linewidth=0.6)
         axes.set_title(f"{chart.title} ({chart.origin})", loc="left")
         figure.legend(
             *axes.get_legend_handles_labels(), loc="outside lower center", ncols=8, frameon=False
@@ -99,30 +98,18 @@ def roofline_figure(chart: Roofline) -> Figure:
     return figure
 
 
-def _finish(
-    axes: Axes, strip: Axes, xs: tuple[float, float], ys: tuple[float, float], series: int
-) -> None:
-    axes.set(xscale="log", yscale="log", xlim=xs, ylim=ys)
-    axes.set(xlabel="operations per off-chip byte", ylabel="operations/s")
-    axes.grid(True, color="#e8e8e2", linewidth=0.6)
-    strip.set(xlim=(-1, max(series, 1)), xticks=[], xlabel="on chip")
-    strip.set_facecolor("#f1f1ec")
-    strip.tick_params(left=False)
-
-
 def run_figures(run: Summary) -> dict[str, Figure]:
     """Return all figures of a run by file stem; what was not asked for has none."""
     found: dict[str, Figure] = {}
-    charts: Sequence[Bars] = (accuracy.bars(run.accuracy), energy.bars(run.energy))
+    charts: tuple[Bars, ...] = (accuracy.bars(run.accuracy), energy.bars(run.energy))
     for chart in charts:
         if chart.bars:
             found[chart.name] = bars_figure(chart)
     for part in run.costs:
         points = roofline.roofline(f"Roofline, {part.recipe}", part.costs, part.ceilings)
         found[f"roofline-{part.recipe}"] = roofline_figure(points)
-        merged = [(c.node, c.busy_cycles) for c, _ in roofline.merge_layers(part.costs)]
-        bars = latency.operator_bars(part.recipe, merged)
-        found[f"operators-{part.recipe}"] = bars_figure(bars)
+        bars = latency.task_bars(part.recipe, roofline.task_cycles(part.costs))
+        found[f"tasks-{part.recipe}"] = bars_figure(bars)
         found[f"units-{part.recipe}"] = bars_figure(latency.unit_bars(part.recipe, run.units))
     return found
 

@@ -123,17 +123,18 @@ def _hardware(run: Summary, tables: dict[str, Table]) -> str:
 def _of_recipe(run: Summary, part: RecipeCosts) -> str:
     title = f"Roofline, {part.recipe}"
     chart = roofline.roofline(title, part.costs, part.ceilings)
-    merged = [(c.node, c.busy_cycles) for c, _ in roofline.merge_layers(part.costs)]
+    tasks = latency.task_bars(part.recipe, roofline.task_cycles(part.costs))
     drawings = (
         f'<div class="wide">{roofline_svg(chart, *WIDE_PX)}</div>'
         f'<div class="narrow">{roofline_svg(chart, *NARROW_PX)}</div>'
     )
     figure = (
         f'<figure style="margin:0"><h3>{escape(title)} {origin_html(chart.origin)}</h3>'
-        f"{legend_html(chart.series, shapes=True)}{drawings}</figure>"
+        f"{legend_html(chart.series, shapes=True)}{drawings}"
+        f'<p class="soft">{escape(chart.note)}</p></figure>'
     )
     bars = (
-        f'<div class="columns">{bars_html(latency.operator_bars(part.recipe, merged))}'
+        f'<div class="columns">{bars_html(tasks)}'
         f"{bars_html(latency.unit_bars(part.recipe, run.units))}</div>"
     )
     design = _details("The design", f"<pre>{escape(part.design)}</pre>") if part.design else ""
@@ -154,8 +155,11 @@ def _choice(recipes: Sequence[str]) -> str:
 def _energy(run: Summary, tables: dict[str, Table]) -> str:
     if "energy" not in tables:
         return ""
-    return bars_html(energy.bars(run.energy)) + _details(
-        "Energy in numbers", table_html(tables["energy"])
+    notes = "".join(f"<li>{escape(note)}</li>" for note in run.notes)
+    return (
+        bars_html(energy.bars(run.energy))
+        + (f'<ul class="soft">{notes}</ul>' if notes else "")
+        + _details("Energy in numbers", table_html(tables["energy"]))
     )
 
 
@@ -188,7 +192,7 @@ def _sources(run: Summary, tables: dict[str, Table]) -> str:
     ]
     parts += [
         _details(tables[name].title, table_html(tables[name]))
-        for name in ("machine", "energy_constants")
+        for name in ("machine", "energy_constants", "energy_rules")
         if name in tables
     ]
     return "".join(parts)

@@ -24,12 +24,14 @@ class Speed:
 
 @dataclass(frozen=True)
 class UnitUse:
-    """Say how many cycles of one token a unit works and waits; the rest of them it is idle."""
+    """Say what a unit does in the cycles of one token: works, waits for input or for room."""
 
     recipe: str
     unit: str
-    busy_cycles: int
-    stall_cycles: int
+    kind: str
+    busy_cycles: float
+    starved_cycles: float
+    blocked_cycles: float
     token_cycles: float
 
 
@@ -64,59 +66,60 @@ def units_table(uses: Sequence[UnitUse]) -> Table:
     columns = (
         Column("recipe", "recipe"),
         Column("unit", "unit"),
-        Column("busy_cycles", "busy cycles", "modelled"),
-        Column("stall_cycles", "stall cycles", "modelled"),
+        Column("kind", "kind"),
+        Column("busy_cycles", "busy cycles", "modelled", ",.1f"),
+        Column("starved_cycles", "waits for input, cycles", "modelled", ",.1f"),
+        Column("blocked_cycles", "waits for room, cycles", "modelled", ",.1f"),
         Column("busy_share", "busy", "modelled", ".1%"),
-        Column("stall_share", "stalled", "modelled", ".1%"),
     )
     rows = tuple(
         (
             u.recipe,
             u.unit,
+            u.kind,
             u.busy_cycles,
-            u.stall_cycles,
+            u.starved_cycles,
+            u.blocked_cycles,
             u.busy_cycles / u.token_cycles,
-            u.stall_cycles / u.token_cycles,
         )
         for u in uses
     )
     return Table("units", "Units over the cycles of one token", columns, rows)
 
 
-def unit_bars(recipe: str, uses: Sequence[UnitUse]) -> Bars:
-    """Draw each unit's cycles of one token: busy, stalled, idle."""
+def unit_bars(recipe: str, uses: Sequence[UnitUse], most: int = 12) -> Bars:
+    """Draw what the busiest units do in the cycles of one token."""
+    own = sorted((u for u in uses if u.recipe == recipe), key=lambda u: -u.busy_cycles)
     bars = []
-    for u in uses:
-        if u.recipe != recipe:
-            continue
-        idle = max(u.token_cycles - u.busy_cycles - u.stall_cycles, 0.0)
-        pieces = (("busy", u.busy_cycles), ("stalled", u.stall_cycles), ("idle", idle))
+    for u in own[:most]:
+        rest = u.token_cycles - u.busy_cycles - u.starved_cycles - u.blocked_cycles
+        pieces = (
+            ("busy", u.busy_cycles),
+            ("waits for room", u.blocked_cycles),
+            ("waits for input", u.starved_cycles),
+            ("idle", max(rest, 0.0)),
+        )
         parts = tuple(
             Part(label, cycles, f"{cycles:,.0f} cycles, {cycles / u.token_cycles:.1%}")
             for label, cycles in pieces
         )
-        bars.append(Bar(u.unit, parts, f"{u.busy_cycles / u.token_cycles:.0%} busy"))
-    return Bars(
-        "units",
-        f"Units over one token, {recipe}",
-        "modelled",
-        tuple(bars),
-        note="Units work side by side, so that their cycles do not add up.",
-    )
+        bars.append(Bar(u.unit, parts, f"{u.busy_cycles / u.token_cycles:.1%} busy"))
+    note = "Units work side by side, so that their cycles do not add up."
+    if len(own) > most:
+        note += f" {len(own) - most} more are busy for less."
+    return Bars("units", f"Units over one token, {recipe}", "modelled", tuple(bars), note)
 
 
-def operator_bars(recipe: str, costs: Sequence[tuple[str, int]], most: int = 12) -> Bars:
-    """Draw the operators that keep their units busy longest; `costs` are (operator, cycles)."""
-    ranked = sorted(costs, key=lambda item: -item[1])
+def task_bars(recipe: str, tasks: Sequence[tuple[str, int]], most: int = 12) -> Bars:
+    """Draw the tasks that hold their units longest; `tasks` are (task, cycles per token)."""
+    ranked = sorted(tasks, key=lambda item: -item[1])
     total = sum(cycles for _, cycles in ranked) or 1
-    bars = [
-        Bar(
-            name,
-            (Part("busy", cycles, f"{cycles:,} cycles, {cycles / total:.1%}"),),
-            f"{cycles:,} cycles, {cycles / total:.1%}",
-        )
-        for name, cycles in ranked[:most]
-    ]
+    bars = []
+    for name, cycles in ranked[:most]:
+        text = f"{cycles:,} cycles, {cycles / total:.1%}"
+        bars.append(Bar(name, (Part("busy", cycles, text),), text))
     rest = sum(cycles for _, cycles in ranked[most:])
-    note = f"{len(ranked) - most} more take {rest / total:.1%} together." if rest else ""
-    return Bars("operators", f"Busy cycles by operator, {recipe}", "modelled", tuple(bars), note)
+    note = "A task is the operators that one unit does in one go."
+    if rest:
+        note += f" {len(ranked) - most} more take {rest / total:.1%} together."
+    return Bars("tasks", f"Unit cycles by task, {recipe}", "modelled", tuple(bars), note)

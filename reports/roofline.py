@@ -1,8 +1,10 @@
 """Place each operator against the compute and memory ceilings of its machine.
 
 An operator of the repeated block is one point: its work and its time are summed over the layers.
-x: operations per byte of off-chip traffic. y: operations per second while its unit is busy with it.
-A multiply-accumulate is two operations.
+x: operations per byte, of its off-chip bytes where it has any, else of all it moves on chip.
+y: operations per second while its unit is held by it. A multiply-accumulate is two operations;
+where an operator has none, its additions, shifts, comparisons and look-ups are counted, one each.
+An operator that lives on chip may stand above the slope of the off-chip memory, no other one can.
 Source of the picture: Williams, Waterman, Patterson, CACM 52(4), 2009.
 """
 
@@ -20,20 +22,34 @@ from reports.table import Column, Table, si
 class OperatorCost:
     """Hold the modelled cost of one node for one token.
 
-    `bytes_offchip` counts DRAM or HBM traffic; `busy_cycles` is how long its unit works on it,
-    waiting for memory included; `bound` names what it waits for: compute or memory.
+    `task` is what its unit does at a time; operators of one task are pipelined behind one another
+    and share its `cycles`. `bytes_moved` are all its operands, results, constants and states,
+    `bytes_offchip` those of them that come from DRAM or HBM; `bound` names what it waits for.
     """
 
     segment: str
     node: str
     op: str
     unit: str
-    busy_cycles: int
+    task: str
+    cycles: int
     macs: int
     operations: int
+    bytes_moved: float
     bytes_offchip: float
     energy_pj: float
     bound: str
+
+    @property
+    def counted_operations(self) -> int:
+        """Return two per multiply-accumulate, or the other operations where there is none."""
+        return 2 * self.macs or self.operations
+
+    @property
+    def intensity(self) -> float | None:
+        """Return operations per byte, or None where no byte is moved."""
+        moved = self.bytes_offchip or self.bytes_moved
+        return self.counted_operations / moved if moved else None
 
 
 @dataclass(frozen=True)
@@ -43,8 +59,8 @@ class Ceilings:
     clock_hz: float
     compute_operations_per_s: float
     memory_bytes_per_s: float
-    compute_label: str = "compute"
-    memory_label: str = "memory"
+    compute_label: str
+    memory_label: str
 
 
 def stem(node: str) -> str:
@@ -67,9 +83,10 @@ def merge_layers(costs: Sequence[OperatorCost]) -> list[tuple[OperatorCost, int]
         total, count = merged[key]
         total = replace(
             total,
-            busy_cycles=total.busy_cycles + cost.busy_cycles,
+            cycles=total.cycles + cost.cycles,
             macs=total.macs + cost.macs,
             operations=total.operations + cost.operations,
+            bytes_moved=total.bytes_moved + cost.bytes_moved,
             bytes_offchip=total.bytes_offchip + cost.bytes_offchip,
             energy_pj=total.energy_pj + cost.energy_pj,
         )
@@ -77,26 +94,41 @@ def merge_layers(costs: Sequence[OperatorCost]) -> list[tuple[OperatorCost, int]
     return list(merged.values())
 
 
+def task_cycles(costs: Sequence[OperatorCost]) -> list[tuple[str, int]]:
+    """Return the cycles of each task of the block, summed over the layers, none counted twice."""
+    turns: dict[tuple[str, str, str], int] = {}
+    for cost in costs:
+        if cost.task and cost.cycles:
+            layer = re.search(r"(?:^|\.)(\d+)\.", cost.node)
+            turns[(cost.task, cost.segment, layer[1] if layer else "")] = cost.cycles
+    total: dict[str, int] = {}
+    for (task, _, _), cycles in turns.items():
+        total[task] = total.get(task, 0) + cycles
+    return list(total.items())
+
+
 def roofline(title: str, costs: Sequence[OperatorCost], ceilings: Ceilings) -> Roofline:
     """Draw a point per operator that computes; what only moves or renames bits is left out."""
     points = []
     for cost, count in merge_layers(costs):
-        if not cost.operations or not cost.busy_cycles:
+        x = cost.intensity
+        if not cost.counted_operations or not cost.cycles or not x:
             continue
-        rate = cost.operations * ceilings.clock_hz / cost.busy_cycles
-        x = cost.operations / cost.bytes_offchip if cost.bytes_offchip else None
-        per_byte = f"{x:.3g} operations per off-chip byte" if x else "no off-chip traffic"
+        rate = cost.counted_operations * ceilings.clock_hz / cost.cycles
+        where = "off-chip byte" if cost.bytes_offchip else "on-chip byte"
         text = (
             f"{cost.node} ({cost.op}{f', {count} nodes' if count > 1 else ''}): "
-            f"{si(rate, 'operations/s')}, {per_byte}, {cost.busy_cycles:,} cycles per token on "
-            f"{cost.unit}, bound by {cost.bound}"
+            f"{si(rate, 'operations/s')}, {x:.3g} operations per {where}, {cost.cycles:,} cycles "
+            f"per token on {cost.unit}, bound by {cost.bound}"
         )
-        points.append(Point(cost.node, cost.unit, x, rate, text))
+        series = cost.unit.split(".")[0]
+        points.append(Point(cost.node, series, x, rate, bool(cost.bytes_offchip), text))
     lines = (
         Ceiling(ceilings.compute_label, ceilings.compute_operations_per_s, sloped=False),
         Ceiling(ceilings.memory_label, ceilings.memory_bytes_per_s, sloped=True),
     )
-    return Roofline("roofline", title, "modelled", tuple(points), lines)
+    note = "Hollow: reads off-chip memory. Filled: lives on chip, so the slope does not bind it."
+    return Roofline("roofline", title, "modelled", tuple(points), lines, note)
 
 
 def table(recipe_costs: Sequence[tuple[str, Sequence[OperatorCost]]]) -> Table:
@@ -107,9 +139,11 @@ def table(recipe_costs: Sequence[tuple[str, Sequence[OperatorCost]]]) -> Table:
         Column("node", "node"),
         Column("op", "operator"),
         Column("unit", "unit"),
-        Column("busy_cycles", "busy cycles", "modelled"),
+        Column("task", "task"),
+        Column("cycles", "cycles of its task", "modelled"),
         Column("macs", "MACs", "derived"),
         Column("operations", "operations", "derived"),
+        Column("bytes_moved", "bytes", "derived", ",.0f"),
         Column("bytes_offchip", "off-chip bytes", "modelled", ",.0f"),
         Column("intensity", "operations per byte", "modelled", "3"),
         Column("energy_pj", "energy, pJ", "modelled", "4"),
@@ -122,11 +156,13 @@ def table(recipe_costs: Sequence[tuple[str, Sequence[OperatorCost]]]) -> Table:
             c.node,
             c.op,
             c.unit,
-            c.busy_cycles,
+            c.task,
+            c.cycles,
             c.macs,
             c.operations,
+            c.bytes_moved,
             c.bytes_offchip,
-            c.operations / c.bytes_offchip if c.bytes_offchip else None,
+            c.intensity,
             c.energy_pj,
             c.bound,
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from reports import accuracy, coverage, energy, exactness, latency, lints, roofline
 from reports.accuracy import Accuracy
 from reports.coverage import Coverage, OperatorRow
-from reports.energy import Constant, EnergyPart
+from reports.energy import Constant, EnergyPart, Rule
 from reports.exactness import Exactness
 from reports.latency import Speed, UnitUse
 from reports.lints import LintRow, StepRow
@@ -61,6 +61,8 @@ class Summary:
     energy: tuple[EnergyPart, ...] = ()
     machine_constants: tuple[Constant, ...] = ()
     energy_constants: tuple[Constant, ...] = ()
+    energy_rules: tuple[Rule, ...] = ()
+    notes: tuple[str, ...] = ()
     steps: tuple[StepRow, ...] = ()
     lints: tuple[LintRow, ...] = ()
     samples: tuple[Sample, ...] = ()
@@ -82,6 +84,7 @@ class Summary:
             coverage.operators_table(self.operators),
             energy.constants_table("machine", "The machine", self.machine_constants),
             energy.constants_table("energy_constants", "Energy constants", self.energy_constants),
+            energy.rules_table(self.energy_rules),
         )
         return tuple(t for t in all_tables if t.rows)
 
@@ -98,6 +101,7 @@ class Summary:
             "command": self.command,
             "version": self.version,
             "hashes": dict(self.hashes),
+            "notes": list(self.notes),
             "tables": {
                 t.name: {
                     "title": t.title,

@@ -14,7 +14,6 @@ from reports.chart import Roofline, limits
 from reports.table import si
 
 LEFT, RIGHT, TOP, BOTTOM = 62.0, 14.0, 14.0, 46.0
-STRIP, GAP = 66.0, 22.0  # to the right, for operators without off-chip traffic
 RADIUS = 5.0
 
 
@@ -32,11 +31,7 @@ class Frame:
     @property
     def right(self) -> float:
         """Return the right end of the x axis."""
-        return self.width - RIGHT - STRIP - GAP
-
-    def strip_x(self, place: int, of: int) -> float:
-        """Return where a series stands in the strip, side by side with the others."""
-        return self.right + GAP + STRIP * (place + 0.5) / of
+        return self.width - RIGHT
 
     def x(self, value: float) -> float:
         """Return the pixel of an intensity."""
@@ -71,11 +66,11 @@ def roofline_svg(chart: Roofline, width: int, height: int) -> str:
     parts += _ceilings(frame, chart)
     series = chart.series
     for point in chart.points:
-        place = series.index(point.series)
-        kind = place % 8
-        x = frame.x(point.x) if point.x else frame.strip_x(place, len(series))
+        kind = series.index(point.series) % 8
+        x = frame.x(point.x)
+        look = f"point s{kind}" + (" hollow" if point.hollow else "")
         parts.append(
-            f'<path class="point s{kind}" d="{shape_path(kind, x, frame.y(point.y))}" tabindex="0" '
+            f'<path class="{look}" d="{shape_path(kind, x, frame.y(point.y))}" tabindex="0" '
             f'role="img" aria-label="{escape(point.text)}" data-tip="{escape(point.text)}" '
             f'data-series="{escape(point.series)}"/>'
         )
@@ -99,17 +94,10 @@ def _axes(f: Frame) -> list[str]:
         parts.append(
             f'<text class="tick" x="{x:.1f}" y="{base + 17}" text-anchor="middle">{value:g}</text>'
         )
-    parts.append(
-        f'<rect class="strip" x="{f.right + GAP}" y="{TOP}" width="{STRIP}" height="{base - TOP}"/>'
-    )
-    parts.append(
-        f'<text class="tick" x="{f.strip_x(0, 1)}" y="{base + 17}" text-anchor="middle">'
-        "on chip</text>"
-    )
     middle = (LEFT + f.right) / 2
     parts.append(
         f'<text class="axis" x="{middle}" y="{f.height - 8}" text-anchor="middle">'
-        "operations per off-chip byte</text>"
+        "operations per byte</text>"
     )
     half = (TOP + base) / 2
     parts.append(

@@ -66,7 +66,8 @@ def _use_threads(count: int | None) -> None:
     import torch
 
     torch.set_num_threads(count)
-    numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
+    most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+    numba.set_num_threads(min(count, most))
 
 
 def simulate(args: argparse.Namespace) -> int:

@@ -13,6 +13,6 @@ def demo_request() -> Request:
         SHIPPED,
         score_tokens=16384,
         verify_tokens=256,
-        prompt="def read_lines(path):\n",
+        prompt='class Queue:\n    """',
         write_tokens=160,
     )

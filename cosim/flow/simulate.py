@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from pathlib import Path
 
+from cosim.design import graph_kinds
+from cosim.design.kinds import KIND_OF_OP
+from cosim.design.sketch import folded_name
 from cosim.flow.bench import Bench
 from cosim.flow.folder import digest
 from cosim.ir.model import Model
 from cosim.ir.write import write_file
 from cosim.machine import Machine
-from reports import coverage, energy, latency
+from hw_models.simulate import Simulation, simulate
+from reports import coverage, energy, latency, roofline
 from reports.coverage import Coverage, OperatorRow
-from reports.energy import Constant, EnergyPart
+from reports.energy import Constant, EnergyPart, Rule, refuse_mixed
 from reports.latency import Speed, UnitUse
+from reports.roofline import Ceilings, OperatorCost
 from reports.summary import RecipeCosts
-from reports.table import Table
+from reports.table import Table, si
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,8 @@ class Simulated:
     energy: tuple[EnergyPart, ...]
     machine_constants: tuple[Constant, ...]
     energy_constants: tuple[Constant, ...]
+    energy_rules: tuple[Rule, ...]
+    notes: tuple[str, ...]
 
     def tables(self) -> tuple[Table, ...]:
         """Return what `cosim simulate` prints, coverage first."""
@@ -39,6 +49,7 @@ class Simulated:
             latency.speed_table((self.speed,)),
             latency.units_table(self.units),
             energy.table(self.energy),
+            roofline.merged_table(((self.costs.recipe, self.costs.costs),)),
         )
 
 
@@ -46,13 +57,131 @@ def simulate_graph(
     recipe: str, model: Model, machine: Machine
 ) -> tuple[Simulated, list[dict[str, object]]]:
     """Simulate one token of a graph on a machine; return the costs and the timeline's events."""
-    from hw_models.simulate import simulate
+    found = simulate(model, machine)
+    c = found.coverage
+    constants = tuple(
+        Constant(
+            k.name, k.value, k.unit, k.kind, k.source,
+            f"{k.node_nm} nm, {k.voltage_v} V" if k.domain == "logic" else "",
+        )
+        for k in found.constants
+    )  # fmt: skip
+    refuse_mixed(constants)
+    simulated = Simulated(
+        coverage=Coverage(
+            recipe,
+            c.operators,
+            c.operators_share,
+            c.macs,
+            c.macs_share,
+            c.bits // 8,
+            c.bytes_share,
+            c.missing,
+        ),
+        operators=_operators(model),
+        speed=Speed(
+            recipe,
+            machine.name,
+            found.cycles_per_token,
+            found.latency_cycles,
+            found.tokens_per_second,
+            found.energy_pj_per_token,
+            found.design.binds,
+        ),
+        units=tuple(
+            UnitUse(
+                recipe,
+                u.unit,
+                u.kind,
+                u.busy_cycles,
+                u.starved_cycles,
+                u.blocked_cycles,
+                found.cycles_per_token,
+            )
+            for u in found.units
+        ),
+        costs=RecipeCosts(recipe, _ceilings(found), _costs(model, found), found.design.text()),
+        energy=tuple(EnergyPart(recipe, name, pj) for name, pj in found.energy_pj.items()),
+        machine_constants=tuple(_machine_constants(machine)),
+        energy_constants=constants,
+        energy_rules=tuple(Rule(s.name, s.rule, s.kind, s.source) for s in found.scalings),
+        notes=found.notes,
+    )
+    return simulated, found.trace_events()
 
-    return _translate(recipe, simulate(model, machine), machine)
+
+def _ceilings(found: Simulation) -> Ceilings:
+    c = found.ceilings
+    per_cycle = round(c.macs_per_s / c.clock_hz)
+    return Ceilings(
+        c.clock_hz,
+        2 * c.macs_per_s,
+        c.memory_bytes_per_s,
+        f"matrix unit, {per_cycle:,} MACs per cycle",
+        f"{c.memory}, {si(c.memory_bytes_per_s, 'B/s')}",
+    )
 
 
-def _translate(recipe, found, machine):  # completed when hw_models.simulate is there
-    raise NotImplementedError
+def _costs(model: Model, found: Simulation) -> tuple[OperatorCost, ...]:
+    tasks = dict(_tasks(model))
+    return tuple(
+        OperatorCost(
+            segment=row.segment,
+            node=row.node,
+            op=row.op,
+            unit=row.unit,
+            task=tasks[row.segment, row.node],
+            cycles=row.cycles,
+            macs=row.macs,
+            operations=row.operations,
+            bytes_moved=row.bytes,
+            bytes_offchip=row.offchip_bytes,
+            energy_pj=row.energy_pj,
+            bound=row.bound if row.cycles else "",
+        )
+        for row in found.operators
+    )
+
+
+def _tasks(model: Model) -> Iterator[tuple[tuple[str, str], str]]:
+    """Name the task of every (segment, node); empty where wires do it."""
+    segments = {s.name: s for s in model.segments}
+    for kind in graph_kinds(model):
+        sketch, maker = kind.skeleton.sketch, kind.skeleton.maker
+        for name in kind.segments:
+            nodes = segments[name].graph.nodes
+            drawn = [folded_name(n.name) for n in nodes]
+            if sketch.layers == 1:  # segments of one kind differ in their names alone
+                drawn = [n.name for n in sketch.nodes]
+            for node, own in zip(nodes, drawn, strict=True):
+                yield (name, node.name), maker.get(own, "")
+
+
+def _operators(model: Model) -> tuple[OperatorRow, ...]:
+    uses = Counter(node.op.name for s in model.segments for node in s.graph.nodes)
+    wires = importlib.util.find_spec("rtl.ops") is not None
+    return tuple(
+        OperatorRow(
+            op,
+            count,
+            KIND_OF_OP.get(op),
+            wires and importlib.util.find_spec(f"rtl.ops.{op}") is not None,
+        )
+        for op, count in sorted(uses.items())
+    )
+
+
+def _machine_constants(machine: Machine) -> Iterator[Constant]:
+    groups: list[tuple[str, object]] = [("logic", machine.logic), ("clock", machine.clock)]
+    groups += [(f"memories.{m.name}", m) for m in machine.memories]
+    groups += [("energy", machine.energy), ("power", machine.power)]
+    for group, part in groups:
+        for f in fields(part):  # type: ignore[arg-type]
+            value = getattr(part, f.name)
+            if isinstance(value, int | float):
+                source = machine.source(f"{group}.{f.name}")
+                # The unit is the end of the name.
+                yield Constant(f"{group}.{f.name}", value, "", source.kind, source.text)
 
 
 def simulate_step(bench: Bench, recipe: str, graph_hash: str, machine: Machine) -> Simulated:
@@ -66,12 +195,13 @@ def simulate_step(bench: Bench, recipe: str, graph_hash: str, machine: Machine) 
 
     return bench.folder.step(
         f"simulate {recipe}",
-        {"graph": graph_hash, "machine": digest(repr(machine))},
-        ("cosim.ir", "cosim.ops", "cosim.design", "hw_models", "cosim.flow.simulate"),
+        {"graph": graph_hash, "machine": digest(repr(machine) + repr(machine.sources))},
+        ("cosim.ir", "cosim.ops", "cosim.design", "cosim.machine", "hw_models", "reports",
+         "cosim.flow.simulate"),
         Simulated,
         compute,
         lambda _: path.is_file(),
-    )
+    )  # fmt: skip
 
 
 def trace_path(bench: Bench, recipe: str) -> Path:

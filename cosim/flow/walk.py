@@ -66,6 +66,8 @@ def walk(request: Request, folder: RunFolder) -> Summary:
         energy=tuple(e for s in simulated.values() for e in s.energy),
         machine_constants=first.machine_constants if first else (),
         energy_constants=first.energy_constants if first else (),
+        energy_rules=first.energy_rules if first else (),
+        notes=first.notes if first else (),
         steps=tuple(step for g in graphs.values() for step in g.steps),
         lints=tuple(lint for g in graphs.values() for lint in g.lints),
         samples=tuple(samples),

@@ -2,7 +2,7 @@
 
 from reports.accuracy import Accuracy
 from reports.coverage import Coverage, OperatorRow
-from reports.energy import Constant, EnergyPart
+from reports.energy import Constant, EnergyPart, Rule
 from reports.exactness import Exactness
 from reports.latency import Speed, UnitUse
 from reports.lints import LintRow, StepRow
@@ -37,9 +37,11 @@ def costs(width: int) -> tuple[OperatorCost, ...]:
                     node=f"layers.{layer}.{node}",
                     op=op,
                     unit=unit,
-                    busy_cycles=cycles * width // 4 if moved else cycles,
+                    task="layers.*.state" if unit == "state" else f"layers.*.{node}",
+                    cycles=cycles * width // 4 if moved else cycles,
                     macs=macs,
                     operations=2 * macs + others,
+                    bytes_moved=moved + 0.6 * macs / 10 + others,
                     bytes_offchip=moved,
                     energy_pj=0.2 * macs + 0.05 * others + 20.0 * moved,
                     bound="memory" if moved else "compute",
@@ -51,9 +53,11 @@ def costs(width: int) -> tuple[OperatorCost, ...]:
         "head",
         "linear",
         "matrix",
+        "head",
         70 * width,
         49_152,
         98_304,
+        moved + 400,
         moved,
         20.0 * moved,
         "memory",
@@ -66,8 +70,7 @@ def summary(first: str | None = None) -> Summary:
     widths = {r: int(r[1]) for r in RECIPES}
     all_costs = {r: costs(w) for r, w in widths.items()}
     token = {
-        r: float(sum(c.busy_cycles for c in k if c.unit == "matrix") + 400)
-        for r, k in all_costs.items()
+        r: float(sum(c.cycles for c in k if c.unit == "matrix") + 400) for r, k in all_costs.items()
     }
     units = ("norm", "matrix", "fir", "vector", "state", "hadamard")
     return Summary(
@@ -116,7 +119,15 @@ def summary(first: str | None = None) -> Summary:
             for r in RECIPES
         ),
         units=tuple(
-            UnitUse(r, u, sum(c.busy_cycles for c in all_costs[r] if c.unit == u), 100, token[r])
+            UnitUse(
+                r,
+                u,
+                u,
+                b := sum(c.cycles for c in all_costs[r] if c.unit == u),
+                token[r] - b - 100,
+                60,
+                token[r],
+            )
             for r in RECIPES
             for u in units
         ),
@@ -133,11 +144,13 @@ def summary(first: str | None = None) -> Summary:
             EnergyPart(r, part, share * sum(c.energy_pj for c in all_costs[r]))
             for r in RECIPES
             for part, share in (
-                ("MAC", 0.1),
-                ("add and shift", 0.05),
-                ("look-up", 0.03),
-                ("on-chip bits", 0.2),
-                ("off-chip bits", 0.5),
+                ("mac 4x4", 0.06),
+                ("mac 8x8", 0.04),
+                ("add", 0.03),
+                ("shift", 0.02),
+                ("lookup", 0.03),
+                ("on chip", 0.2),
+                ("off chip", 0.5),
                 ("static", 0.12),
             )
         ),
@@ -149,6 +162,8 @@ def summary(first: str | None = None) -> Summary:
             Constant("MAC 8x8", 0.23, "pJ", "measured", "a survey, table 1", "16 nm, 0.85 V"),
             Constant("HBM bit", 3.9, "pJ", "assumed", "a paper, section 3", "16 nm, 0.85 V"),
         ),
+        energy_rules=(Rule("mac.AxB", "mul.AxB + add", "derived", "arithmetic"),),
+        notes=("power of the FPGA package",),
         steps=tuple(
             StepRow(r, name, keeps, None if keeps else 0.0123, 1.5)
             for r in RECIPES

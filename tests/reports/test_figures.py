@@ -17,8 +17,8 @@ CHART = Roofline(
     "Roof <line>",
     "modelled",
     (
-        Point("in_proj", "matrix", 2.0, 4e9, "in_proj: 4 G"),
-        Point("state", "state", None, 1e9, 'state "on chip"'),
+        Point("in_proj", "matrix", 2.0, 4e9, True, "in_proj: 4 G"),
+        Point("state", "state", 0.5, 1e9, False, 'state "on chip"'),
     ),
     (Ceiling("compute", 1e10, sloped=False), Ceiling("memory", 2e9, sloped=True)),
 )
@@ -37,14 +37,13 @@ def test_the_axes_are_logarithmic():
     assert frame.x(10) - frame.x(1) == pytest.approx(frame.x(1) - frame.x(0.1))
     assert frame.y(1e10) < frame.y(1e9)
     assert frame.x(1000.0) == pytest.approx(frame.right)
-    assert frame.right < frame.strip_x(0, 2) < frame.strip_x(1, 2) < 1000
 
 
 def test_svg_is_well_formed_and_has_a_point_per_operator():
     root = ET.fromstring(roofline_svg(CHART, 800, 400))
     points = [e for e in root.iter() if "point" in e.get("class", "").split()]
     assert [p.get("data-tip") for p in points] == ["in_proj: 4 G", 'state "on chip"']
-    assert {p.get("class") for p in points} == {"point s0", "point s1"}
+    assert {p.get("class") for p in points} == {"point s0 hollow", "point s1"}
 
 
 def test_svg_points_stand_where_the_data_says():
@@ -54,7 +53,7 @@ def test_svg_points_stand_where_the_data_says():
     starts = [tuple(map(float, re.match(r"M(\S+) ([\d.]+)", d).groups())) for d in drawn]
     # A circle starts at its left end, a square at its upper left corner.
     assert starts[0] == pytest.approx((frame.x(2.0) - RADIUS, frame.y(4e9)), abs=0.1)
-    on_chip = (frame.strip_x(1, 2) - RADIUS, frame.y(1e9) - RADIUS)
+    on_chip = (frame.x(0.5) - RADIUS, frame.y(1e9) - RADIUS)
     assert starts[1] == pytest.approx(on_chip, abs=0.1)
 
 
@@ -68,12 +67,12 @@ def test_svg_ceilings_meet_at_the_ridge():
 
 
 def test_paper_points_stand_where_the_data_says():
-    axes, strip = roofline_figure(CHART).axes
-    [offsets] = [c.get_offsets().tolist() for c in axes.collections if len(c.get_offsets())]
-    assert offsets == [[2.0, 4e9]]
-    assert [c.get_offsets().tolist() for c in strip.collections if len(c.get_offsets())] == [
-        [[1.0, 1e9]]
-    ]
+    [axes] = roofline_figure(CHART).axes
+    drawn = {c.get_label(): c for c in axes.collections}
+    assert drawn["matrix"].get_offsets().tolist() == [[2.0, 4e9]]
+    assert drawn["state"].get_offsets().tolist() == [[0.5, 1e9]]
+    assert drawn["matrix"].get_facecolor().tolist() == [[1, 1, 1, 1]]
+    assert drawn["state"].get_facecolor().tolist() != [[1, 1, 1, 1]]
 
 
 def test_paper_bars_are_as_long_as_the_data():
@@ -92,7 +91,7 @@ def test_each_recipe_has_its_figures_and_an_empty_run_none():
     assert set(run_figures(summary())) == {
         "accuracy",
         "energy",
-        *(f"{kind}-{r}" for kind in ("roofline", "operators", "units") for r in RECIPES),
+        *(f"{kind}-{r}" for kind in ("roofline", "tasks", "units") for r in RECIPES),
     }
     assert run_figures(Summary("m", "", "c", "0")) == {}
 

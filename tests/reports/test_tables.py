@@ -92,47 +92,101 @@ def test_layers_are_summed_and_nothing_is_lost():
     merged = roofline.merge_layers(given)
     assert {c.node: n for c, n in merged}["layers.*.in_proj"] == 4
     assert len(merged) == 10
-    for name in ("busy_cycles", "macs", "operations", "bytes_offchip", "energy_pj"):
+    for name in ("cycles", "macs", "operations", "bytes_moved", "bytes_offchip", "energy_pj"):
         assert sum(getattr(c, name) for c, _ in merged) == pytest.approx(
             sum(getattr(c, name) for c in given)
         )
 
 
+def node(name: str, cycles: int, macs: int, operations: int, moved: float, offchip: float, **other):
+    """Return the cost of a node."""
+    fixed = {"segment": "s", "op": "linear", "unit": "matrix", "task": "t", "bound": "compute"}
+    return OperatorCost(
+        node=name, cycles=cycles, macs=macs, operations=operations, bytes_moved=moved,
+        bytes_offchip=offchip, energy_pj=1.0, **{**fixed, **other},
+    )  # fmt: skip
+
+
 def test_points_are_rate_against_intensity():
-    ceilings = roofline.Ceilings(1e6, 1e9, 1e9)
-    cost = OperatorCost("s", "layers.0.p", "linear", "matrix", 100, 50, 400, 200.0, 1.0, "memory")
-    two = OperatorCost("s", "layers.1.p", "linear", "matrix", 300, 50, 400, 200.0, 1.0, "memory")
-    free = OperatorCost("s", "r", "reshape", "vector", 10, 0, 0, 0.0, 0.0, "compute")
-    on_chip = OperatorCost("s", "a", "add", "vector", 10, 0, 30, 0.0, 0.0, "compute")
-    points = roofline.roofline("r", [cost, two, free, on_chip], ceilings).points
+    ceilings = roofline.Ceilings(1e6, 1e9, 1e9, "compute", "memory")
+    first = node("layers.0.p", 100, 200, 450, 250.0, 200.0)
+    second = node("layers.1.p", 300, 200, 450, 250.0, 200.0)
+    free = node("r", 0, 0, 0, 0.0, 0.0, unit="wire", task="")
+    push = node("q", 10, 0, 0, 12.0, 0.0)
+    on_chip = node("a", 10, 0, 30, 60.0, 0.0, unit="vector.a")
+    points = roofline.roofline("r", [first, second, free, push, on_chip], ceilings).points
     assert [p.label for p in points] == ["layers.*.p", "a"]
-    assert points[0].x == 800 / 400
-    assert points[0].y == 800 * 1e6 / 400
-    assert points[1].x is None
-    assert points[1].y == 30 * 1e6 / 10
+    assert (points[0].x, points[0].y) == (800 / 400, 800 * 1e6 / 400)
+    assert (points[1].x, points[1].y) == (30 / 60, 30 * 1e6 / 10)
+    assert [p.hollow for p in points] == [True, False]
+    assert [p.series for p in points] == ["matrix", "vector"]
+
+
+def test_tasks_count_their_cycles_once_per_layer():
+    given = [
+        node("layers.0.dt", 7, 0, 9, 1.0, 0.0, task="layers.*.decay"),
+        node("layers.0.decay.v", 7, 0, 9, 1.0, 0.0, task="layers.*.decay"),
+        node("layers.1.dt", 8, 0, 9, 1.0, 0.0, task="layers.*.decay"),
+        node("head", 5, 0, 9, 1.0, 0.0, task="head"),
+        node("view", 0, 0, 0, 0.0, 0.0, task=""),
+    ]
+    assert roofline.task_cycles(given) == [("layers.*.decay", 15), ("head", 5)]
 
 
 def test_units_are_shares_of_the_token():
-    use = latency.UnitUse("w4", "matrix", 50, 25, 100.0)
-    assert latency.units_table([use]).rows[0][4:] == (0.5, 0.25)
+    use = latency.UnitUse("w4", "matrix", "matrix", 50, 20, 10, 100.0)
+    assert latency.units_table([use]).rows[0][-1] == 0.5
     [bar] = latency.unit_bars("w4", [use]).bars
-    assert [p.value for p in bar.parts] == [50, 25, 25]
+    assert {p.label: p.value for p in bar.parts} == {
+        "busy": 50, "waits for room": 10, "waits for input": 20, "idle": 20,
+    }  # fmt: skip
     assert latency.unit_bars("other", [use]).bars == ()
 
 
-def test_the_longest_operators_come_first_and_the_rest_is_named():
-    chart = latency.operator_bars("w4", [("a", 1), ("b", 7), ("c", 2)], most=2)
+def test_the_busiest_units_come_first_and_the_rest_is_counted():
+    uses = [latency.UnitUse("w4", f"u{k}", "vector", k, 0, 0, 9.0) for k in range(5)]
+    chart = latency.unit_bars("w4", uses, most=2)
+    assert [bar.label for bar in chart.bars] == ["u4", "u3"]
+    assert chart.note.endswith("3 more are busy for less.")
+
+
+def test_the_longest_tasks_come_first_and_the_rest_is_named():
+    chart = latency.task_bars("w4", [("a", 1), ("b", 7), ("c", 2)], most=2)
     assert [bar.label for bar in chart.bars] == ["b", "c"]
-    assert chart.note == "1 more take 10.0% together."
+    assert chart.note.endswith("1 more take 10.0% together.")
 
 
 def test_energy_shares_are_of_their_own_recipe():
     parts = [
         energy.EnergyPart(r, p, e)
-        for r, p, e in (("a", "MAC", 1.0), ("a", "bits", 3.0), ("b", "MAC", 5.0))
+        for r, p, e in (("a", "mac 4x4", 1.0), ("a", "on chip", 3.0), ("b", "mac 4x4", 5.0))
     ]
     assert [row[3] for row in energy.table(parts).rows] == [0.25, 0.75, 1.0]
     assert [bar.text for bar in energy.bars(parts).bars] == ["4 pJ", "5 pJ"]
+
+
+def test_energy_is_drawn_in_groups_and_nothing_is_lost():
+    names = (
+        "mac 4x4",
+        "mac 20x16",
+        "add",
+        "shift",
+        "lookup",
+        "on chip",
+        "off chip",
+        "static",
+        "fan",
+    )
+    parts = [energy.EnergyPart("a", name, 2.0**k) for k, name in enumerate(names)]
+    assert energy.grouped(parts) == {
+        "multiply-accumulate": 3.0,
+        "other arithmetic": 12.0,
+        "table look-up": 16.0,
+        "bits on chip": 32.0,
+        "bits off chip": 64.0,
+        "static": 128.0,
+        "fan": 256.0,
+    }
 
 
 def test_energies_of_two_processes_are_not_added_up():
