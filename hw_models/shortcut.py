@@ -119,7 +119,7 @@ class Shortcut:
         if in_body:
             self._repeat_loops(actors, old, period, shift, times)
         else:
-            self._repeat_rounds(period, shift, times)
+            self._repeat_rounds(old, period, shift, times)
             self.last_turn = int(st.turn[self.anchor])
         st.ready[actors] += shift * times
         for f in fifos:
@@ -144,7 +144,7 @@ class Shortcut:
             counter[turn] += (counter[turn] - was[turn]) * times
         st.loop[actors] += period * times
 
-    def _repeat_rounds(self, period: int, shift: int, times: int) -> None:
+    def _repeat_rounds(self, old: Sighting, period: int, shift: int, times: int) -> None:
         """Fill in what the skipped rounds would have filed, and move the actors on."""
         st = self.st
         for a, slots in enumerate(self.of_actor):
@@ -155,10 +155,13 @@ class Shortcut:
                         last = turn - int(filed[turn] == UNSET)
                         _extend(filed, last, period, shift, times)
             _extend(st.finish[:, a], turn - 1, period, shift, times)
-            _insert(st.busy[:, a], turn, period, times)
+            _insert(st.busy[:, a], old.counters[0][:, a], turn, period, times)
         for f, (maker, taker) in enumerate(self.ends):
-            _insert(st.blocked[:, f], int(st.turn[maker]), period, times)
-            _insert(st.starved[:, f], int(st.turn[taker]), period, times)
+            for counts, was, end in (
+                (st.starved[:, f], old.counters[1][:, f], taker),
+                (st.blocked[:, f], old.counters[2][:, f], maker),
+            ):
+                _insert(counts, was, int(st.turn[end]), period, times)
         st.turn[:] += period * times
 
 
@@ -170,8 +173,14 @@ def _extend(filed: np.ndarray, last: int, period: int, shift: int, times: int) -
         filed[start : start + period] = pattern + shift * (n + 1)
 
 
-def _insert(counts: np.ndarray, turn: int, period: int, times: int) -> None:
-    """Repeat the counts of the latest `period` whole rounds, and move the open one behind them."""
-    moved = period * times
-    counts[turn + moved] = counts[turn]
-    counts[turn : turn + moved] = np.tile(counts[turn - period : turn], times)
+def _insert(counts: np.ndarray, was: np.ndarray, turn: int, period: int, times: int) -> None:
+    """Repeat the counts of the latest `period` rounds, and move the open one behind them.
+
+    The first of them had begun (`was`) before the state was seen that has come back now: its
+    beginning is not part of what repeats, that of the open round is.
+    """
+    moved, begun = period * times, counts[turn]
+    pattern = counts[turn - period : turn].copy()
+    pattern[0] += begun - was[turn - period]
+    counts[turn + moved] = begun
+    counts[turn : turn + moved] = np.tile(pattern, times)

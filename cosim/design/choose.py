@@ -119,8 +119,8 @@ def _places(kinds: list[GraphKind], machine: Machine) -> dict[str, Place]:
     off_chip = sum(sizes[n] for n, p in places.items() if p == "memory")
     if off_chip > memory.capacity_gb * 8e9:
         raise UserError(
-            f"machine {machine.name} is too small: {off_chip / 8e9:.1f} GB of weights, embedding and states "
-            f"do not fit the {memory.capacity_gb:g} GB of {memory.name}; use fewer bits"
+            f"machine {machine.name} is too small: {off_chip / 8e9:.1f} GB of weights, embedding "
+            f"and states do not fit the {memory.capacity_gb:g} GB of {memory.name}; use fewer bits"
         )
     return places
 
