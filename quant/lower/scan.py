@@ -18,6 +18,8 @@ from quant.formats import SsmFormat
 from quant.lower.emit import Emitter, Fx, frac_for
 
 STATE_GROUP = 8
+# dt spans five decades, so that dt * x needs more bits than either factor has digits.
+DRIVE = i(24)
 STATE_WIDTH = {"int8 group": 24, "int16": 16, "int24": 24}
 
 
@@ -40,9 +42,9 @@ def scan(
     state_frac = frac_for(ranges.state, width, fmt.headroom)
     # The lift of u*b to the state's binary point must not be negative.
     drive_frac = np.minimum(
-        frac_for(ranges.drive, i(16), fmt.headroom), state_frac + fmt.decay_bits - b.frac
+        frac_for(ranges.drive, DRIVE, 1.0), state_frac + fmt.decay_bits - b.frac
     )
-    drive = em.mul(f"{prefix}.drive", dt, x, i(16), drive_frac)
+    drive = em.mul(f"{prefix}.drive", dt, x, DRIVE, drive_frac)
     lift = em.small(f"{prefix}.lift", state_frac + fmt.decay_bits - drive_frac - b.frac)
     update = DecayUpdate(fmt.decay_bits, width)
     operands = [k.name, drive.name, b.name, lift]
