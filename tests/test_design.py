@@ -16,6 +16,7 @@ from cosim.design.streams import TaskStream
 from cosim.design.tasks import skeleton
 from cosim.ir.errors import UserError
 from cosim.ir.op import Op
+from cosim.ir.types import IntType
 from cosim.ir.work import Work
 from cosim.machine import load_machine
 from cosim.ops import OPS
@@ -88,6 +89,21 @@ def test_segments_of_one_structure_share_a_layout():
         ("in",), ("conv.0", "conv.1", "conv.2"), ("fwd.0", "fwd.1", "fwd.2"), ("bwd.0", "bwd.1"),
         ("bwd.2",),
     ]  # fmt: skip
+
+
+def test_a_layout_is_as_wide_as_its_widest_segment():
+    """Exact sums are as wide as the data of their layer needs; hardware serves all layers."""
+    model = graphs.typeseg(layers=3)
+    segment = model.segments[4]
+    assert segment.name == "conv.1"
+    types = dict(segment.graph.types)
+    name = "layers.1.x_proj.acc"
+    types[name] = replace(types[name], dtype=IntType(50))
+    wide = replace(segment, graph=replace(segment.graph, types=types))
+    segments = tuple(wide if s is segment else s for s in model.segments)
+    kinds = folded_segments(replace(model, segments=segments))
+    assert [len(names) for _, names in kinds] == [1, 3, 3, 2, 1]
+    assert kinds[1][0].types["layers.0.x_proj.acc"].dtype.bits == 50
 
 
 def test_rows_go_out_as_they_are_waited_for():

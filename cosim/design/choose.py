@@ -34,6 +34,7 @@ CHAIN_TURN_SHARE = 512
 MOST_CHAIN_LANES = 64
 MOST_COLUMNS = 256
 CHIP_STEPS = 128
+WINDOW_STEPS = 32
 PREFETCH = (64, 4096)
 DEFAULT_WINDOW = 512
 
@@ -72,7 +73,9 @@ def default_design(model: Model, machine: Machine, window: int = DEFAULT_WINDOW)
     """
     kinds = graph_kinds(model)
     places = _places(kinds, machine)
-    lanes = _lanes(kinds, places, machine)
+    # Tokens that follow one another overlap in a window: the pace counts, not the latency.
+    steps = CHIP_STEPS if model.is_causal else WINDOW_STEPS
+    lanes = _lanes(kinds, places, machine, steps)
     while True:
         design = _sized(model, machine, kinds, places, lanes, window)
         over = {
@@ -125,7 +128,9 @@ def _places(kinds: list[GraphKind], machine: Machine) -> dict[str, Place]:
     return places
 
 
-def _lanes(kinds: list[GraphKind], places: Mapping[str, Place], machine: Machine) -> Lanes:
+def _lanes(
+    kinds: list[GraphKind], places: Mapping[str, Place], machine: Machine, least_steps: int
+) -> Lanes:
     """Choose the widths that the machine's memory, or the model, asks for."""
     shapes = [(s, n * len(k.segments)) for k in kinds for s, n in linear_shapes(k.skeleton)]
     layers = sum(k.skeleton.sketch.layers * len(k.segments) for k in kinds)
@@ -139,7 +144,7 @@ def _lanes(kinds: list[GraphKind], places: Mapping[str, Place], machine: Machine
     if streamed:
         wanted = rate * macs / bits
     else:
-        wanted = macs / layers / max(longest / MOST_CHAIN_LANES * 8, CHIP_STEPS)
+        wanted = macs / layers / max(longest / MOST_CHAIN_LANES * 8, least_steps)
     rows, columns = _matrix_size(shapes, max(1, ceil(wanted)), rate if streamed else 0.0)
     unit = Unit("matrix", "matrix", rows, columns)
     steps = sum(s.steps(unit, streamed) * n for s, n in shapes)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cosim.design.arrange import arranged
-from cosim.design.sketch import Sketch, fold
+from cosim.design.sketch import Sketch, fold, wider
 from cosim.design.tasks import Skeleton, skeleton
 from cosim.ir.model import Model
+from cosim.ir.types import TensorType
 
 
 @dataclass(frozen=True)
@@ -28,28 +29,47 @@ def graph_kinds(model: Model) -> list[GraphKind]:
 
 
 def folded_segments(model: Model) -> list[tuple[Sketch, tuple[str, ...]]]:
-    """Return the distinct step graphs of a model, folded, each with its segments' names."""
+    """Return the distinct step graphs of a model, folded, each with its segments' names.
+
+    Names and types are those of the first segment of a kind, widened to fit all of them.
+    """
     found: dict[tuple[object, ...], tuple[Sketch, list[str]]] = {}
     for segment in model.segments:
         sketch = fold(segment.graph)
-        key = signature(sketch)
-        found.setdefault(key, (sketch, []))[1].append(segment.name)
+        key = structure(sketch)
+        if key in found:
+            first, names = found[key]
+            found[key] = (_widened(first, sketch), [*names, segment.name])
+        else:
+            found[key] = (sketch, [segment.name])
     return [(sketch, tuple(names)) for sketch, names in found.values()]
 
 
-def signature(sketch: Sketch) -> tuple[object, ...]:
-    """Return what two sketches share if one hardware serves both: structure, shapes and widths."""
+def structure(sketch: Sketch) -> tuple[object, ...]:
+    """Return what two sketches share if one hardware serves both: operators, wiring, shapes."""
     number = {n: i for i, n in enumerate((*sketch.inputs, *sketch.carries))}
     number |= {n.name: len(number) + i for i, n in enumerate(sketch.nodes)}
-
-    def operand(name: str) -> object:
-        type_ = sketch.types[name]
-        return number.get(name, ("stored", type_.shape, type_.dtype.bits))
-
     nodes = tuple(
-        (n.op.name, n.part, tuple(operand(i) for i in n.inputs),
-         sketch.types[n.name].shape, sketch.types[n.name].dtype.bits)
-        for n in sketch.nodes
-    )  # fmt: skip
-    ends = tuple(sketch.types[n].shape for n in sketch.inputs)
-    return nodes, ends, tuple(number[v] for v in sketch.outputs.values()), sketch.layers
+        (
+            node.op.name,
+            node.part,
+            tuple(number.get(n, "stored") for n in node.inputs),
+            sketch.types[node.name].shape,
+        )
+        for node in sketch.nodes
+    )
+    inputs = tuple((n, sketch.types[n].shape) for n in sketch.inputs)
+    outputs = tuple((name, number[value]) for name, value in sketch.outputs.items())
+    return nodes, inputs, outputs, sketch.layers
+
+
+def _widened(sketch: Sketch, other: Sketch) -> Sketch:
+    """Widen the types of a sketch to hold those of another one of the same structure."""
+    types: dict[str, TensorType] = dict(sketch.types)
+    pairs = list(zip(sketch.inputs, other.inputs, strict=True))
+    pairs += list(zip(sketch.carries, other.carries, strict=True))
+    for ours, theirs in zip(sketch.nodes, other.nodes, strict=True):
+        pairs += [(ours.name, theirs.name), *zip(ours.inputs, theirs.inputs, strict=True)]
+    for name, same in pairs:
+        types[name] = wider(types[name], other.types[same])
+    return replace(sketch, types=types)

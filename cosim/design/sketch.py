@@ -193,14 +193,20 @@ def _widest(graph: Graph, carries: Mapping[str, Carry]) -> dict[str, TensorType]
     types: dict[str, TensorType] = {}
     for name, type_ in graph.types.items():
         key = folded_name(name)
-        old = types.setdefault(key, type_)
-        if old is not type_:
-            dtype = max(old.dtype, type_.dtype)  # by bits first
-            # Constants may be one number in one layer and one per channel in another.
-            shape = max(old.shape, type_.shape, key=prod)
-            types[key] = replace(old, dtype=dtype, shape=shape)
+        types[key] = wider(types.get(key, type_), type_)
     for name, carry in carries.items():
         like = types[carry.block]
         bits = max(like.dtype.bits, types[carry.first].dtype.bits if carry.first else 0)
         types[name] = replace(like, dtype=IntType(bits, like.dtype.signed))
     return types
+
+
+def wider(a: TensorType, b: TensorType) -> TensorType:
+    """Return the type that fits both: the wider integers, the larger shape.
+
+    Constants may be one number in one layer and one per channel in another.
+    """
+    if a is b:
+        return a
+    dtype, shape = max(a.dtype, b.dtype), max(a.shape, b.shape, key=prod)  # by bits, by size
+    return a if (dtype, shape) == (a.dtype, a.shape) else replace(a, dtype=dtype, shape=shape)
