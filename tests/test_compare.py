@@ -66,7 +66,7 @@ def test_a_cause_comes_before_what_it_spoils_through_a_state():
 def test_a_backward_segment_starts_at_the_last_token():
     model = model_of(direction="backward")
     values = values_of(model)
-    other = changed(values, ("s/y", (1, 0)), ("s/sum", (4, 0)))
+    other = changed(values, ("s/y", (1, 0)), ("s/sum", (2, 0)), ("s/sum", (4, 0)))
     assert str(first_difference(model, values, other)).startswith("first difference at s/sum[4, 0]")
 
 

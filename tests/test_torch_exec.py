@@ -191,7 +191,7 @@ def feedback(before: bool) -> Model:
     zero = b.const("zero", np.zeros((1, 1), dtype=np.int64), i(2))
     k = b.const("k", np.array([[3], [9]]), i(8))
     drive = b.add("drive", Add(i(12)), h, x) if before else x
-    other = b.add("other", Requant(i(8)), h, zero)
+    other = b.add("other", Requant(i(8)), x, zero)
     new = b.add("new", DecayUpdate(4, i(12)), h, k, drive, one, zero)
     b.update(h, new)
     b.output("read", b.add("read", Contract(), new, other))

@@ -143,12 +143,13 @@ def test_an_intermediate_past_64_bits_is_refused():
     )
 
 
-def test_the_widest_legal_intermediate_is_accepted():
-    """|x * y| <= 2^62 and no rounding half: just below the limit of the int64 carrier."""
+def test_the_limit_is_that_of_the_int64_carrier():
+    """|x * y| reaches 2^62; the rounding half of shift 63 adds another 2^62."""
     b = GraphBuilder("g")
     x = b.input("x", TensorType.full(i(32), (2,)))
-    s = b.const("s", np.array([0]), u(1))
-    assert b.add("y", Mul(i(8)), x, x, s) == "y"
+    assert b.add("y", Mul(i(8)), x, x, b.const("s62", np.array([62]), u(6))) == "y"
+    with pytest.raises(UserError, match="needs 65 bits inside, more than 64"):
+        b.add("z", Mul(i(8)), x, x, b.const("s63", np.array([63]), u(6)))
 
 
 def test_bounds_of_saturating_nodes_are_clipped_to_the_type():

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cosim.ir.errors import UserError
-from cosim.ir.types import TensorType, i
+from cosim.ir.types import TensorType, i, u
 from cosim.ir.work import Work
 from cosim.ops import Fir
 from tests.ops.check import check, draw_type
@@ -46,10 +46,11 @@ def test_bounds_are_reached():
 
 
 def test_a_bias_may_hide_a_larger_sum_but_not_from_the_peak():
-    types = [TensorType.full(i(8), (4, 1)), TensorType.full(i(8), (4, 1))]
-    types.append(TensorType(i(32), (1,), -65536, -65536))
-    assert Fir().infer(types).hi == 0
-    assert Fir().peak(types) >= 4 * 128 * 128
+    types = [TensorType.full(u(8), (4, 1)), TensorType.full(u(8), (4, 1))]
+    types.append(TensorType(i(32), (1,), -130050, -130050))
+    assert Fir().infer(types).peak == 130050
+    assert Fir().peak(types) >= 4 * 255 * 255
+    check(Fir(), types, plain, np.random.default_rng(0), constants=(1, 2))
 
 
 @pytest.mark.parametrize(

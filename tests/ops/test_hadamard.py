@@ -29,6 +29,34 @@ def test_powers_of_two_are_sylvesters(k):
     assert hadamard_matrix(2**k).tolist() == want
 
 
+def character(a, p):
+    """Return the Legendre symbol by Euler's criterion."""
+    return {0: 0, 1: 1, p - 1: -1}[pow(a % p, (p - 1) // 2, p)]
+
+
+@pytest.mark.parametrize(("order", "p"), [(12, 11), (20, 19)])
+def test_bases_are_paleys_first_construction(order, p):
+    """Saved weights hold the other half of the rotation: the matrix must never change."""
+    want = [[1] * order]
+    want += [[-1] + [character(a - b, p) + (a == b) for b in range(p)] for a in range(p)]
+    assert hadamard_matrix(order).tolist() == want
+
+
+def test_base_28_is_paleys_second_construction():
+    cells = {0: [[1, -1], [-1, -1]], 1: [[1, 1], [1, -1]], -1: [[-1, -1], [-1, 1]]}
+    conference = [[0] + [1] * 13]
+    conference += [[1] + [character(a - b, 13) for b in range(13)] for a in range(13)]
+    want = np.block([[np.array(cells[c]) for c in row] for row in conference])
+    assert np.array_equal(hadamard_matrix(28), want)
+
+
+def test_base_40_doubles_base_20():
+    h = hadamard_matrix(20)
+    assert np.array_equal(hadamard_matrix(40)[::2, ::2], h)
+    assert np.array_equal(hadamard_matrix(40)[1::2, 1::2], -h)
+    assert np.array_equal(hadamard_matrix(80), np.kron(hadamard_matrix(40), [[1, 1], [1, -1]]))
+
+
 def test_the_matrix_cannot_be_changed():
     """It is shared by all callers."""
     with pytest.raises(ValueError, match=r"read-only"):
