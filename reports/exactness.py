@@ -60,12 +60,13 @@ def table(checks: Sequence[Exactness]) -> Table:
     columns = (
         Column("recipe", "recipe"),
         Column("compared", "compared"),
-        Column("nodes", "values of the graph", "derived"),
+        Column("nodes", "values", "derived"),
         Column("tokens", "tokens", "given"),
-        Column("integers", "integers compared", "measured"),
-        Column("differences", "differences", "measured"),
-        Column("left_seconds", "left, s", "measured", ".1f"),
-        Column("right_seconds", "right, s", "measured", ".1f"),
+        Column("integers", "integers", "measured"),
+        Column("differences", "differ", "measured"),
+        Column("left_seconds", "first, s", "measured", ".1f"),
+        Column("right_seconds", "second, s", "measured", ".1f"),
         Column("verdict", "verdict"),
     )
-    return Table("exactness", "Exactness: node by node, with ==", columns, rows)
+    title = "Exactness: every value of the graph, with =="
+    return Table("exactness", title, columns, rows)

@@ -18,7 +18,7 @@ from reports.summary import Summary
 # The page's light colours, in the same order; told apart by lightness and by marker as well.
 COLOURS = ("#2a6fc9", "#d95f1e", "#0f8f68", "#b8860b", "#6a4fc4", "#c2468a", "#4d7a00", "#b23b3b")
 MARKERS = ("o", "s", "D", "^", "v")
-QUIET = {"idle": "#e4e4dd"}
+QUIET = {"idle": "#ecece6", "waits for input": "#c3c8cf"}
 STYLE: Any = {  # matplotlib types the keys one by one
     "font.family": "DejaVu Sans",
     "font.size": 9,

@@ -11,7 +11,7 @@ from reports.svg import shape_path
 from reports.table import Cell, Column, Origin, Table, show
 
 LONG_TEXT = 40  # characters; a longer cell gets room before it wraps
-QUIET = {"idle"}  # a part that shows what is not used has no colour of its own
+QUIET = {"idle": "idle", "waits for input": "waits"}  # what is not used has no colour of its own
 
 
 def origin_html(origin: Origin) -> str:
@@ -89,7 +89,7 @@ def _bar(bar: Bar, chart: Bars) -> str:
 
 
 def _kind(label: str, series: Sequence[str]) -> str:
-    return "idle" if label in QUIET else f"s{list(series).index(label) % 8}"
+    return QUIET.get(label) or f"s{list(series).index(label) % 8}"
 
 
 def legend_html(series: Sequence[str], shapes: bool = False) -> str:

@@ -41,10 +41,10 @@ def speed_table(speeds: Sequence[Speed]) -> Table:
         Column("recipe", "recipe"),
         Column("machine", "machine"),
         Column("cycles_per_token", "cycles per token", "modelled", ",.0f"),
-        Column("latency_cycles", "latency of a token, cycles", "modelled"),
+        Column("latency_cycles", "latency, cycles", "modelled"),
         Column("tokens_per_s", "tokens/s", "modelled", "4"),
         Column("energy_uj_per_token", "energy per token, µJ", "modelled", "4"),
-        Column("binds", "bound by"),
+        Column("binds", "what binds the design"),
     )
     rows = tuple(
         (

@@ -77,13 +77,26 @@ def simulate(args: argparse.Namespace) -> int:
     from cosim.machine import load_machine
 
     machine = load_machine(args.machine)
-    model = _load_graph(args)
+    model = _published(args) or _load_graph(args)
     found, trace = simulate_graph(args.recipe or model.name, model, machine)
     if args.trace:
         from cosim.flow.outputs import trace_document
 
         write_file(args.trace, json.dumps(trace_document({found.speed.recipe: trace})) + "\n")
     return print_tables(args, found.tables(), {"design": found.costs.design})
+
+
+def _published(args: argparse.Namespace) -> Model | None:
+    """Lower a published size without its weights, or return None where a folder is meant."""
+    from quant.configs import CONFIGS
+    from quant.from_config import lower_config
+    from quant.recipes import find_recipe
+
+    name = str(args.graph)
+    if name not in CONFIGS or args.graph.exists():
+        return None
+    args.recipe = args.recipe or "w4a4"
+    return lower_config(name, CONFIGS[name], find_recipe(args.recipe))
 
 
 def _load_graph(args: argparse.Namespace) -> Model:

@@ -19,6 +19,7 @@ def version_text() -> str:
 def models(args: argparse.Namespace) -> int:
     """List the models that have a name, and the recipes."""
     from cosim.flow.sources import list_sources
+    from quant.configs import CONFIGS
     from quant.recipes import RECIPES
     from reports.table import Column, Table
 
@@ -34,7 +35,17 @@ def models(args: argparse.Namespace) -> int:
         (Column("name", "name"), Column("about", "about")),
         tuple((r.name, r.about) for r in RECIPES.values()),
     )
-    return print_tables(args, (found, recipes))
+    sizes = Table(
+        "sizes",
+        "Published sizes, for `cosim simulate` without their weights",
+        (
+            Column("name", "name"),
+            Column("hidden", "width", "given"),
+            Column("layers", "layers", "given"),
+        ),
+        tuple((n, c.hidden_size, c.num_hidden_layers) for n, c in CONFIGS.items()),
+    )
+    return print_tables(args, (found, recipes, sizes))
 
 
 def machines(args: argparse.Namespace) -> int:

@@ -101,8 +101,8 @@ def _quantize(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     _finish(parser, commands.quantize)
 
 
-def _graph(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("graph", type=Path, help=GRAPH_HELP)
+def _graph(parser: argparse.ArgumentParser, more: str = "") -> None:
+    parser.add_argument("graph", type=Path, help=GRAPH_HELP + more)
     parser.add_argument("--recipe", help="which graph of a run folder")
 
 
@@ -130,7 +130,7 @@ def _verify(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def _simulate(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     about = "model cycles and energy of one token on a machine"
     parser = subs.add_parser("simulate", help=about, description=about)
-    _graph(parser)
+    _graph(parser, "; or a published size, such as mamba2-2.7b, whose weights are not needed")
     parser.add_argument("--machine", default="u280", help="name or YAML file (default: u280)")
     parser.add_argument("--trace", type=Path, help="write the timeline here, for Perfetto")
     _finish(parser, graphs.simulate)

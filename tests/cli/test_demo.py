@@ -1,0 +1,50 @@
+"""`cosim demo`, whole: the shipped model in five minutes, at the accuracy that is promised."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.cli.command import ROOT
+
+
+def demo(folder):
+    """Run the demo in its own process; return its JSON and what it said."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "cosim.cli", "demo", "-o", folder, "--json"],
+        cwd=ROOT, capture_output=True, text=True, check=False, env=dict(os.environ),
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout), ran.stderr
+
+
+@pytest.mark.slow
+def test_the_demo_is_whole_fast_and_accurate(tmp_path):
+    before = os.times()
+    data, _ = demo(tmp_path / "run")
+    after = os.times()
+    used_s = (after.children_user - before.children_user) + (
+        after.children_system - before.children_system
+    )
+    assert used_s < 300, "processor time; the wall clock also counts what else the machine does"
+    tables = data["tables"]
+    excess = {r["form"]: r["excess"] for r in tables["accuracy"]["rows"]}
+    assert excess["w8a8"] < 0.003
+    assert excess["w4a8"] < 0.01
+    assert excess["w4a4"] < 0.03
+    assert excess["w4a4"] < excess["w4a4-rtn"] / 3
+    assert [r["differences"] for r in tables["exactness"]["rows"]] == [0, 0, 0, 0]
+    assert all(r["macs_share"] == 1 for r in tables["coverage"]["rows"])
+    assert all(r["tokens_per_s"] > 0 for r in tables["speed"]["rows"])
+    assert [s["recipe"] for s in data["samples"]] == list(excess)[1:]
+    names = {p.name for p in (tmp_path / "run").iterdir()}
+    assert {"summary.json", "layers.csv", "report.html", "trace.json", "figures", "graph"} <= names
+
+    started = time.perf_counter()
+    again, said = demo(tmp_path / "run")
+    assert again == data
+    assert said.count(": reused") == 1 + 5 * 4  # float, and five steps of four recipes
+    assert time.perf_counter() - started < 60

@@ -1,0 +1,129 @@
+"""The modelled side: costs of a graph on a machine, its files, and machines that are too small."""
+
+import csv
+import json
+
+import pytest
+
+from cosim.flow.simulate import simulate_graph
+from cosim.machine import list_machines, load_machine
+from quant.configs import find_config
+from quant.from_config import lower_config
+from quant.recipes import find_recipe
+from reports.roofline import roofline
+from tests.cli.command import ROOT, WALK, command
+
+# tests/cli/tiny.py: width 24, inner 48, 4 heads, 8 states, two layers, 256 bytes.
+IN_PROJ, OUT_PROJ, HEAD = (48 + 48 + 2 * 8 + 4) * 24, 24 * 48, 256 * 24
+LINEAR_MACS = 2 * (IN_PROJ + OUT_PROJ) + HEAD
+
+
+@pytest.fixture(scope="module")
+def priced(done):
+    """Return a run folder that was walked with a machine."""
+    run = done / "priced"
+    ran = command(
+        "walk", done / "model", *WALK, "--recipe", "w8a8", "--machine", "vck190", "-o", run
+    )
+    assert ran.status == 0, ran
+    return run
+
+
+def test_macs_of_linear_layers_are_those_of_the_config(priced):
+    rows = list(csv.DictReader((priced / "layers.csv").read_text().splitlines()))
+    for recipe in ("w8a8", "w8a8-rtn"):
+        own = [row for row in rows if row["recipe"] == recipe]
+        assert sum(int(r["macs"]) for r in own if r["op"] == "linear") == LINEAR_MACS
+        assert {row["bound"] for row in own if row["unit"] != "wire"} <= {"compute", "memory"}
+        assert all(row["task"] for row in own if row["unit"] != "wire")
+
+
+def test_the_parts_add_up_to_the_summary(priced):
+    tables = json.loads((priced / "summary.json").read_text())["tables"]
+    rows = list(csv.DictReader((priced / "layers.csv").read_text().splitlines()))
+    for speed in tables["speed"]["rows"]:
+        recipe = speed["recipe"]
+        own = [e for e in tables["energy"]["rows"] if e["recipe"] == recipe]
+        nodes = sum(float(r["energy_pj"]) for r in rows if r["recipe"] == recipe)
+        dynamic = sum(e["energy_pj"] for e in own if e["component"] != "static")
+        assert nodes == pytest.approx(dynamic)
+        assert speed["energy_uj_per_token"] == pytest.approx(sum(e["energy_pj"] for e in own) / 1e6)
+        clock_hz = load_machine("vck190").clock.frequency_mhz * 1e6
+        assert speed["tokens_per_s"] == pytest.approx(clock_hz / speed["cycles_per_token"])
+        [covered] = [c for c in tables["coverage"]["rows"] if c["recipe"] == recipe]
+        assert (covered["macs_share"], covered["missing"]) == (1.0, "nothing")
+
+
+def test_the_trace_has_a_process_per_recipe(priced):
+    events = json.loads((priced / "trace.json").read_text())["traceEvents"]
+    names = {e["pid"]: e["args"]["name"] for e in events if e["name"] == "process_name"}
+    assert names == {1: "w8a8-rtn", 2: "w8a8"}
+    for pid in names:
+        tracks = {e["tid"] for e in events if e["pid"] == pid and e["name"] == "thread_name"}
+        tasks = [e for e in events if e["pid"] == pid and e["ph"] == "X"]
+        assert {e["tid"] for e in tasks} == tracks
+        assert all(e["dur"] > 0 for e in tasks)
+
+
+def test_each_recipe_has_its_figures(priced):
+    names = {p.name for p in (priced / "figures").iterdir()}
+    for recipe in ("w8a8", "w8a8-rtn"):
+        for kind in ("roofline", "tasks", "units"):
+            assert {f"{kind}-{recipe}.svg", f"{kind}-{recipe}.png"} <= names
+
+
+def test_simulations_are_reused_until_the_machine_changes(done, priced):
+    walk = ("walk", done / "model", *WALK, "--recipe", "w8a8", "-o", priced, "--machine")
+    assert "simulate w8a8: reused" in command(*walk, "vck190").err
+    assert "simulate w8a8: reused" not in command(*walk, "u280").err
+
+
+def test_simulate_prints_coverage_first(priced):
+    ran = command("simulate", priced, "--recipe", "w8a8", "--trace", priced / "one.json", "--json")
+    data = json.loads(ran.out)
+    assert next(iter(data)) == "coverage"
+    assert data["design"].startswith("design of model on u280")
+    assert json.loads((priced / "one.json").read_text())["traceEvents"]
+
+
+def test_a_published_size_needs_no_weights():
+    data = json.loads(command("simulate", "mamba2-130m", "--machine", "vck190", "--json").out)
+    [speed] = data["speed"]
+    assert speed["recipe"] == "w4a4"
+    # At 4 bits, 23.8 GB/s fetch the 130 M weights 380 times a second at the very most.
+    assert 50 < speed["tokens_per_s"] < 380
+
+
+@pytest.mark.parametrize("machine", list_machines())
+def test_what_reads_off_chip_stays_below_the_memory_ceiling(machine):
+    graph = lower_config("m", find_config("mamba2-130m"), find_recipe("w4a4"))
+    found, _ = simulate_graph("w4a4", graph, load_machine(machine))
+    chart = roofline("r", found.costs.costs, found.costs.ceilings)
+    hollow = [p for p in chart.points if p.hollow]
+    assert {"layers.*.in_proj.acc", "lm_head.acc"} <= {p.label for p in hollow}
+    for point in hollow:
+        slope = point.x * found.costs.ceilings.memory_bytes_per_s
+        assert point.y <= slope * (1 + 1e-9), point
+    for point in chart.points:
+        if point.series == "matrix":
+            assert point.y <= found.costs.ceilings.compute_operations_per_s
+
+
+def test_a_machine_that_is_too_small(done, tmp_path):
+    board = tmp_path / "tiny.yaml"
+    lines = (ROOT / "cosim/machines/u280.yaml").read_text().splitlines()
+    [at] = [k for k, line in enumerate(lines) if line.strip().startswith("luts:")]
+    indent = lines[at][: len(lines[at]) - len(lines[at].lstrip())]
+    lines[at] = indent + 'luts: {value: 30000, kind: given, source: "a test"}'
+    board.write_text("\n".join(lines) + "\n")
+    for argv in (
+        ("simulate", done / "run", "--machine", board),
+        ("walk", done / "model", *WALK, "--machine", board, "-o", tmp_path / "run"),
+    ):
+        ran = command(*argv)
+        assert ran.status == 2, ran
+        assert "too small" in ran.err or "short" in ran.err
+        assert "lut" in ran.err.lower()
+        assert ran.err.splitlines()[-1].startswith("cosim: ")
+        assert "Traceback" not in ran.err
+    assert (tmp_path / "run/graph/w8a8-rtn/graph.json").exists(), "what was done is kept"
