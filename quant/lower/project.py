@@ -16,6 +16,9 @@ from quant.lower.parts import norm, silu_of
 from quant.lower.source import Source
 
 
+ROTATED = i(32)
+
+
 @dataclass(frozen=True)
 class GatedNorm:
     """Describe the norm beside the gate: its epsilon, its groups of channels, its place."""
@@ -45,13 +48,16 @@ def gate_and_project(
     if gated_norm is not None and not gated_norm.before_gate:
         out_in = _grouped_norm(em, src, f"{p}.gated_norm", out_in, gated_norm)
     order = inner if src.out_hadamard else 0
+    peaks = src.ranges.of(f"{p}.out_in", (inner,))
     if order:
         out_in = em.node(f"{p}.out_in", Hadamard(order), [out_in.name], out_in.frac)
-    acc = lower_linear(
-        em, f"{p}.out_proj", out_in, src.matrices[matrix], src.weight_name(matrix, order),
-        src.act("out_proj"),
-        src.ranges.of(f"{p}.out_in", (inner,)) * (np.sqrt(order) if order else 1.0),
-    )
+        peaks = peaks * np.sqrt(order)
+        if em.type(out_in).dtype.bits > ROTATED.bits:
+            # The proved range grows by the order, the real one by its root only.
+            frac = int(frac_for(peaks.max(), ROTATED, headroom))
+            out_in = em.requant(f"{p}.out_in32", out_in, ROTATED, frac)
+    acc = lower_linear(em, f"{p}.out_proj", out_in, src.matrices[matrix],
+                       src.weight_name(matrix, order), src.act("out_proj"), peaks)
     bias = src.array(matrix.replace(".weight", ".bias"))
     return section(em, f"{p}.out", acc, 0, c.hidden_size, i(32), residual_frac(src, layer), bias)
 
