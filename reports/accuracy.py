@@ -15,9 +15,9 @@ FLOAT = "float"
 class Accuracy:
     """Score one form of a model (`float` or a recipe) on one text of so many tokens.
 
-    A language model has `bits_per_token` (bits per byte where a token is a byte); a labeller has
-    `agreement`, the share of tokens whose arg-max is that of the float model. `kl_bits` is the mean
-    divergence from the float model's distribution. What was not measured is None.
+    A language model has `bits_per_token`, the mean bits of the next token (`are_bytes`: tokens are
+    bytes); a labeller has none. `agreement` is the share of tokens whose arg-max is that of the
+    float model, `kl_bits` the mean divergence from its distribution. None was not measured.
     """
 
     form: str
@@ -26,6 +26,7 @@ class Accuracy:
     agreement: float | None = None
     kl_bits: float | None = None
     seconds: float = 0.0
+    are_bytes: bool = True
 
 
 def excess(accuracy: Accuracy, of_float: Accuracy) -> float | None:
@@ -47,33 +48,35 @@ def _float_of(scores: Sequence[Accuracy]) -> Accuracy | None:
 def table(scores: Sequence[Accuracy]) -> Table:
     """Print float first, then the recipes as given, each with its excess over float."""
     of_float = _float_of(scores)
-    is_text = any(a.bits_per_token is not None for a in scores)
-    main = (
-        Column("bits_per_byte", "bits per byte", "measured", ".4f")
-        if is_text
-        else Column("agreement", "agreement with float", "measured", ".4%")
-    )
-    rows = tuple(
-        (
-            a.form,
-            a.bits_per_token if is_text else a.agreement,
-            excess(a, of_float) if of_float and a is not of_float else None,
-            a.kl_bits,
-            a.tokens,
-            a.seconds,
-        )
-        for a in scores
-    )
-    title = "excess over float" if is_text else "tokens that disagree"
-    columns = (
+    per = "byte" if all(a.are_bytes for a in scores) else "token"
+    columns = [
         Column("form", "form"),
-        main,
-        Column("excess", title, "measured", "+.2%" if is_text else ".2%"),
+        Column(f"bits_per_{per}", f"bits per {per}", "measured", ".4f"),
+        Column("excess", "excess over float", "measured", "+.2%"),
+        Column("agreement", "same arg-max as float", "measured", ".3%"),
         Column("kl_bits", "KL from float, bits", "measured", ".5f"),
         Column("tokens", "tokens", "given"),
         Column("seconds", "run time, s", "measured", ".1f"),
-    )
-    return Table("accuracy", "Accuracy on held-out text", columns, rows)
+    ]
+    rows = [
+        [
+            a.form,
+            a.bits_per_token,
+            excess(a, of_float) if of_float and a is not of_float else None,
+            a.agreement,
+            a.kl_bits,
+            a.tokens,
+            a.seconds,
+        ]
+        for a in scores
+    ]
+    if not any(a.bits_per_token is not None for a in scores):  # a labeller predicts no next token
+        del columns[1]
+        columns[1] = Column("excess", "tokens that disagree", "measured", ".3%")
+        for row in rows:
+            del row[1]
+    cells = tuple(tuple(row) for row in rows)
+    return Table("accuracy", "Accuracy on held-out text", tuple(columns), cells)
 
 
 def bars(scores: Sequence[Accuracy]) -> Bars:
@@ -83,7 +86,7 @@ def bars(scores: Sequence[Accuracy]) -> Bars:
         (a.form, excess(a, of_float)) for a in scores if of_float is not None and a is not of_float
     ]
     is_text = of_float is not None and of_float.bits_per_token is not None
-    title = "Excess bits per byte over float" if is_text else "Tokens that disagree with float"
+    title = "Excess bits over float" if is_text else "Tokens that disagree with float"
     form = "+.2%" if is_text else ".2%"
     return Bars(
         "accuracy",

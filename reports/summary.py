@@ -124,14 +124,14 @@ def headlines(run: Summary) -> tuple[Headline, ...]:
     of_float = next((a for a in run.accuracy if a.form == accuracy.FLOAT), None)
     scored = [(a, accuracy.excess(a, of_float)) for a in run.accuracy if of_float]
     scored = [(a, e) for a, e in scored if a is not of_float and e is not None]
+    per = "byte" if of_float and of_float.are_bytes else "token"
     if of_float and of_float.bits_per_token is not None:
-        found.append(
-            Headline("float model", f"{of_float.bits_per_token:.4f}", "measured", "bits per byte")
-        )
+        bits = f"{of_float.bits_per_token:.4f}"
+        found.append(Headline("float model", bits, "measured", f"bits per {per}"))
     if scored and of_float:
         is_text = of_float.bits_per_token is not None
         best, share = min(scored, key=lambda pair: pair[1] or 0.0)
-        detail = "bits per byte over float" if is_text else "tokens disagree with float"
+        detail = f"bits per {per} over float" if is_text else "tokens disagree with float"
         value = format(share or 0.0, "+.2%" if is_text else ".2%")
         found.append(Headline(f"best recipe, {best.form}", value, "measured", detail))
     if run.exactness:

@@ -204,15 +204,16 @@ def test_text_that_is_no_utf8_is_shown_as_such():
 
 
 def test_prompts_are_bytes_or_ids():
-    assert prompt_tokens(counter_model(), "aé").tolist() == [97, 195, 169]
-    assert prompt_tokens(counter_model(300), "5 17").tolist() == [5, 17]
-    for model, prompt, said in (
-        (counter_model(), "", "the prompt is empty"),
-        (counter_model(300), "def", "give token ids"),
-        (counter_model(300), "300", "knows the tokens 0..299"),
+    assert prompt_tokens("m", 256, "aé").tolist() == [97, 195, 169]
+    assert prompt_tokens("m", 300, "5 17").tolist() == [5, 17]
+    for size, prompt, said in (
+        (256, "", "the prompt is empty"),
+        (300, "def", "give token ids"),
+        (300, "300", r"knows the tokens 0..299"),
+        (257, "def", "labels bytes and writes none"),
     ):
         with pytest.raises(UserError, match=said):
-            prompt_tokens(model, prompt)
+            prompt_tokens("m", size, prompt)
 
 
 def test_tokens_are_bytes_or_npy(tmp_path):
@@ -238,7 +239,7 @@ def test_tokens_that_will_not_do_are_refused(tmp_path):
         ("cut.npy", 256, "not an .npy file of plain numbers"),
         ("big.npy", 1000, r"tokens 0..1000, but the model knows 0..999"),
         ("empty.txt", 256, "is empty"),
-        ("short.txt", 256, "holds 3 tokens, but the window needs 4"),
+        ("short.txt", 256, "holds 3 tokens, shorter than the 4 that the window needs"),
         ("short.txt", 300, "300 tokens, not 256"),
         ("missing.txt", 256, "No such file"),
         (".", 256, "Is a directory"),

@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
     check_device(args.device)
     model = _load_graph(args)
     size = vocabulary(model)
-    tokens = generate(model, prompt_tokens(model, args.prompt), args.tokens, args.device)
+    tokens = generate(model, prompt_tokens(model.name, size, args.prompt), args.tokens, args.device)
     if args.json:
         ids = list(tokens)
         print(

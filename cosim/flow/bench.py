@@ -13,7 +13,7 @@ from cosim.flow.folder import RunFolder, digest
 from cosim.flow.request import Request
 from cosim.flow.score import Scorer
 from cosim.flow.sources import Source, find_source
-from cosim.flow.tokens import read_tokens
+from cosim.flow.tokens import BYTE_VOCABULARIES, read_tokens
 from cosim.ir.errors import UserError
 from cosim.ir.file import load_model as load_graph
 from cosim.ir.model import Model
@@ -95,7 +95,8 @@ class Bench:
     @cached_property
     def scorer(self) -> Scorer:
         """Return the scorer of the run's text."""
-        return Scorer(lambda: self.model, self.split.scored, self.request.window)
+        are_bytes = self.vocabulary in BYTE_VOCABULARIES
+        return Scorer(lambda: self.model, self.split.scored, self.request.window, are_bytes)
 
     def graph_path(self, recipe: str) -> Path:
         """Return the folder of a recipe's graph."""

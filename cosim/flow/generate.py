@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from cosim.flow.tokens import BYTE_VALUES
+from cosim.flow.tokens import BYTE_VALUES, PADDED_BYTE_VALUES
 from cosim.ir.errors import UserError
 from cosim.ir.model import Model
 from cosim.torch_exec import TorchExecutor
@@ -20,9 +20,13 @@ def vocabulary(model: Model) -> int:
     return next(iter(model.inputs.values())).hi + 1
 
 
-def prompt_tokens(model: Model, prompt: str) -> np.ndarray:
-    """Return the tokens of a prompt: its bytes, or the ids in it where tokens are no bytes."""
-    size = vocabulary(model)
+def prompt_tokens(name: str, size: int, prompt: str) -> np.ndarray:
+    """Return the tokens of a prompt: its bytes, or the ids in it where tokens are no bytes.
+
+    Raise UserError for a prompt that the model of this name, with `size` tokens, cannot read.
+    """
+    if size == PADDED_BYTE_VALUES:
+        raise UserError(f"model {name} labels bytes and writes none; leave --prompt out")
     if size == BYTE_VALUES:
         tokens = np.frombuffer(prompt.encode(), dtype=np.uint8).astype(np.int64)
     else:
@@ -30,13 +34,13 @@ def prompt_tokens(model: Model, prompt: str) -> np.ndarray:
             tokens = np.array([int(word) for word in prompt.split()], dtype=np.int64)
         except ValueError:
             raise UserError(
-                f"prompt {prompt!r}: model {model.name} has {size} tokens, which are no bytes; "
+                f"prompt {prompt!r}: model {name} has {size} tokens, which are no bytes; "
                 "give token ids, such as --prompt '5 17 3'"
             ) from None
     if tokens.size == 0:
         raise UserError("the prompt is empty; give at least one character, such as --prompt 'def '")
     if int(tokens.min()) < 0 or int(tokens.max()) >= size:
-        raise UserError(f"prompt {prompt!r}: model {model.name} knows the tokens 0..{size - 1}")
+        raise UserError(f"prompt {prompt!r}: model {name} knows the tokens 0..{size - 1}")
     return tokens
 
 

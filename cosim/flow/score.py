@@ -23,9 +23,11 @@ TOKENS_AT_ONCE = 4096
 class Scorer:
     """Hold the windows and the float model's logits on them, computed once and only if needed."""
 
-    def __init__(self, model: Callable[[], FloatModel], tokens: np.ndarray, window: int) -> None:
+    def __init__(
+        self, model: Callable[[], FloatModel], tokens: np.ndarray, window: int, are_bytes: bool
+    ) -> None:
         """Cut the tokens [T] into whole windows; `model` loads the float model."""
-        self.model, self.window = model, window
+        self.model, self.window, self.are_bytes = model, window, are_bytes
         self.parts: list[Tensor] = list(
             windows(tokens, window).split(max(1, TOKENS_AT_ONCE // window))
         )
@@ -51,7 +53,7 @@ class Scorer:
         if isinstance(self.model(), BiMamba):
             return Accuracy(FLOAT, self.tokens, agreement=1.0, kl_bits=0.0, seconds=seconds)
         bits = [next_token_bits(x, part) for x, part in zip(logits, self.parts, strict=True)]
-        return Accuracy(FLOAT, self.tokens, _mean(bits), seconds=seconds)
+        return Accuracy(FLOAT, self.tokens, _mean(bits), seconds=seconds, are_bytes=self.are_bytes)
 
     def score_graph(self, recipe: str, model: Model, device: str, progress: Progress) -> Accuracy:
         """Score an integer graph, and set it against the float model."""
@@ -76,6 +78,7 @@ class Scorer:
             agreement=_mean(equal),
             kl_bits=_mean(kl),
             seconds=seconds,
+            are_bytes=self.are_bytes,
         )
 
 

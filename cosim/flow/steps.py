@@ -126,9 +126,11 @@ def write_step(bench: Bench, recipe: str, graph_hash: str) -> Sample:
 
     def compute() -> Sample:
         model = bench.graph(recipe)
-        tokens = generate(model, prompt_tokens(model, ask.prompt), ask.write_tokens, ask.device)
+        size = vocabulary(model)
+        prompt = prompt_tokens(model.name, size, ask.prompt)
+        tokens = generate(model, prompt, ask.write_tokens, ask.device)
         pieces = []
-        for k, piece in enumerate(as_text(tokens, vocabulary(model)), 1):
+        for k, piece in enumerate(as_text(tokens, size), 1):
             pieces.append(piece)
             bench.folder.progress.advance(min(k, ask.write_tokens), ask.write_tokens)
         return Sample(recipe, ask.prompt, "".join(pieces))

@@ -10,6 +10,7 @@ from cosim.ir.errors import UserError
 
 BYTE_VALUES = 256
 PADDED_BYTE_VALUES = 257  # typeseg: bytes, some of them replaced, and a padding mark
+BYTE_VOCABULARIES = {BYTE_VALUES, PADDED_BYTE_VALUES}
 
 
 def read_tokens(path: Path, vocabulary: int, least: int, most: int | None = None) -> np.ndarray:
@@ -23,8 +24,8 @@ def read_tokens(path: Path, vocabulary: int, least: int, most: int | None = None
         raise UserError(f"{path} is empty; give a text of at least {least} tokens")
     if tokens.size < least:
         raise UserError(
-            f"{path} holds {tokens.size} tokens, but the window needs {least}; give a longer text "
-            "or ask for a shorter window"
+            f"{path} holds {tokens.size} tokens, shorter than the {least} that the window needs; "
+            "give a longer text or a shorter --window"
         )
     low, high = int(tokens.min()), int(tokens.max())
     if low < 0 or high >= vocabulary:
@@ -36,7 +37,7 @@ def read_tokens(path: Path, vocabulary: int, least: int, most: int | None = None
 
 
 def _read_bytes(path: Path, vocabulary: int) -> np.ndarray:
-    if vocabulary not in {BYTE_VALUES, PADDED_BYTE_VALUES}:
+    if vocabulary not in BYTE_VOCABULARIES:
         raise UserError(
             f"{path} is read as bytes, but the model has {vocabulary} tokens, not {BYTE_VALUES}; "
             "make the tokens with its tokenizer and give them as an .npy file of integers"

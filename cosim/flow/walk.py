@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from cosim.flow.bench import Bench
 from cosim.flow.folder import RunFolder
+from cosim.flow.generate import prompt_tokens
 from cosim.flow.outputs import write_outputs
 from cosim.flow.request import Request
 from cosim.flow.simulate import Simulated, read_trace, simulate_step
@@ -35,6 +36,8 @@ def walk(request: Request, folder: RunFolder) -> Summary:
     machine = load_machine(request.machine) if request.machine else None
     bench = Bench(request, folder)
     bench.split  # noqa: B018 - a text that will not do is said before minutes of work
+    if request.prompt:
+        prompt_tokens(bench.source.name, bench.vocabulary, request.prompt)  # and the prompt
     graphs: dict[str, QuantisedGraph] = {}
     scores: list[Accuracy] = [score_float_step(bench)]
     request.save(folder.path)  # not before a step has found the model to be good

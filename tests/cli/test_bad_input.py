@@ -98,7 +98,7 @@ NORM = "backbone.layers.0.norm.weight"
         (without("config.json"), "config.json"),
         (lambda f: (f / "config.json").write_text("{"), "is not valid JSON"),
         (text(b""), "is empty"),
-        (text(b"abc" * 10), "holds 30 tokens, but the window needs 64"),
+        (text(b"abc" * 10), "holds 30 tokens, shorter than the 64 that the window needs"),
         (without("held_out.txt"), "has no text beside it"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -123,6 +123,10 @@ def test_names_that_nothing_has(model, run):
         (("walk", model, *WALK, "--device", "tpu9", "-o", run), "device 'tpu9' cannot be used"),
         (("walk", model, *WALK, "--text", "none.txt", "-o", run), "none.txt cannot be read"),
         (("walk", model, *WALK, "-o", model / "config.json"), "is a file; give a folder"),
+        (
+            ("walk", "typeseg", *WALK, "--text", ROOT / "README.md", "--prompt", "a", "-o", run),
+            "labels bytes and writes none",
+        ),
         (("report", model), "is no run folder"),
         (("run", run, "--recipe", "w4a4"), "'w4a4' is not among them"),
         (("run", model), "no graph.json there"),
@@ -297,6 +301,15 @@ def test_a_closed_pipe_is_no_fault(done):
     )  # fmt: skip
     assert ran.stderr == ""
     assert len(ran.stdout) == 1
+
+
+def test_a_terminal_of_few_characters_is_no_fault(done):
+    ran = subprocess.run(
+        [sys.executable, "-m", "cosim.cli", "report", done / "run"],
+        cwd=ROOT, capture_output=True, check=False, env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    assert b"Accuracy on held-out text" in ran.stdout
 
 
 def test_the_tiny_model_is_what_the_tests_think():

@@ -64,11 +64,16 @@ def test_a_recipe_better_than_float_shows_its_sign_and_no_bar():
     assert bar.text == "-0.50%"
 
 
+def test_tokens_that_are_no_bytes_are_called_so():
+    scores = [Accuracy("float", 10, bits_per_token=2.0, are_bytes=False)]
+    assert accuracy.table(scores).columns[1].title == "bits per token"
+
+
 def test_a_labeller_shows_the_tokens_that_disagree():
     scores = [Accuracy("float", 10, agreement=1.0), Accuracy("w4", 10, agreement=0.97)]
     table = accuracy.table(scores)
-    assert table.columns[1].key == "agreement"
-    assert table.rows[1][2] == pytest.approx(0.03)
+    assert [c.key for c in table.columns][:3] == ["form", "excess", "agreement"]
+    assert table.rows[1][:3] == ("w4", pytest.approx(0.03), 0.97)
 
 
 @pytest.mark.parametrize("broken", [{"nodes": 0}, {"tokens": 0}, {"integers": 0}])
