@@ -16,6 +16,7 @@ from cosim.reference import run as run_reference
 from cosim.torch_exec import TorchExecutor
 from quant.models import load_model, sequence
 from tests.cli.command import ROOT, WALK, command
+from tests.cli.tiny import write_model
 
 
 def test_help_is_fast():
@@ -174,3 +175,41 @@ def test_tables_are_on_stdout_and_progress_is_not(done):
     assert "Accuracy on held-out text" in ran.out
     assert "report: " in ran.err
     assert "reused" not in ran.out
+
+
+def test_tokens_need_not_be_bytes(tmp_path):
+    """A vocabulary of 101 takes .npy files, and prompts of ids."""
+    model = write_model(tmp_path / "model", vocab_size=101)
+    np.save(tmp_path / "text.npy", np.random.default_rng(0).integers(0, 101, 200))
+    walk = ["walk", model, *WALK, "--text", tmp_path / "text.npy", "--prompt", "5 100 17",
+            "--tokens", "6", "-o", tmp_path / "run", "--json"]  # fmt: skip
+    ran = command(*walk)
+    assert ran.status == 0, ran
+    data = json.loads(ran.out)
+    [of_float, _] = data["tables"]["accuracy"]["rows"]
+    assert of_float["bits_per_token"] > 0
+    [sample] = data["samples"]
+    written = [int(word) for word in sample["text"].split()]
+    assert len(written) == 6
+    assert all(0 <= token < 101 for token in written)
+    page = (tmp_path / "run/report.html").read_text()
+    assert "bits per token" in page
+    assert "per byte" not in page
+
+
+@pytest.mark.slow
+def test_a_labeller_walks_too(tmp_path):
+    pytest.importorskip("typeseg", reason="pip install cosim-toolkit[typeseg]")
+    text = ROOT / "quant/zoo/mamba2-py-1m/held_out.txt"
+    sizes = ["--window", "128", "--calibration-windows", "2", "--score-tokens", "512",
+             "--verify-tokens", "48"]  # fmt: skip
+    walk = ["walk", "typeseg", "--recipe", "w8a8", "--text", text, *sizes, "--machine", "u280",
+            "-o", tmp_path / "run", "--json"]  # fmt: skip
+    ran = command(*walk)
+    assert ran.status == 0, ran.err
+    tables = json.loads(ran.out)["tables"]
+    assert tables["accuracy"]["rows"][0]["agreement"] == 1.0
+    assert 0.9 < tables["accuracy"]["rows"][1]["agreement"] <= 1.0
+    assert tables["exactness"]["rows"][0]["differences"] == 0
+    assert tables["speed"]["rows"][0]["tokens_per_s"] > 0
+    assert "bits_per_byte" not in tables["accuracy"]["origins"]
