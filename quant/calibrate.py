@@ -36,7 +36,7 @@ class NominalRanges(Ranges):
         """Know nothing."""
         super().__init__({})
 
-    def of(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    def of(self, name: str, shape: tuple[int, ...]) -> np.ndarray:  # noqa: ARG002
         """Return the nominal magnitude."""
         return np.full(shape, NOMINAL)
 

@@ -30,15 +30,25 @@ FamilyConfig = mamba.Config | mamba2.Config
 
 def _mamba(size: int, layers: int) -> mamba.Config:
     return mamba.Config(
-        vocab_size=50280, hidden_size=size, intermediate_size=2 * size, state_size=16,
-        num_hidden_layers=layers, time_step_rank=-(-size // 16),
+        vocab_size=50280,
+        hidden_size=size,
+        intermediate_size=2 * size,
+        state_size=16,
+        num_hidden_layers=layers,
+        time_step_rank=-(-size // 16),
     )
 
 
 def _mamba2(size: int, layers: int) -> mamba2.Config:
     return mamba2.Config(
-        vocab_size=50288, hidden_size=size, intermediate_size=2 * size, state_size=128,
-        num_hidden_layers=layers, num_heads=2 * size // 64, head_dim=64, n_groups=1,
+        vocab_size=50288,
+        hidden_size=size,
+        intermediate_size=2 * size,
+        state_size=128,
+        num_hidden_layers=layers,
+        num_heads=2 * size // 64,
+        head_dim=64,
+        n_groups=1,
         tie_word_embeddings=True,
     )
 

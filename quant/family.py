@@ -32,8 +32,6 @@ def linears(model: FloatModel) -> list[tuple[str, str]]:
     return names
 
 
-def with_weights(
-    model: FloatModel, weights: Mapping[str, Tensor], **fields: bool
-) -> FloatModel:
+def with_weights(model: FloatModel, weights: Mapping[str, Tensor], **fields: bool) -> FloatModel:
     """Return the model with some of its weights replaced (by name) and fields changed."""
     return replace(model, weights={**model.weights, **weights}, **fields)  # type: ignore[arg-type]

@@ -64,16 +64,18 @@ def _states(model: Model, run: Run) -> Iterator[Lint]:
                 yield from _state(segment.graph, node, where, k, h)
 
 
-def _state(
-    graph: Graph, node: Node, where: str, k: np.ndarray, h: np.ndarray
-) -> Iterator[Lint]:
+def _state(graph: Graph, node: Node, where: str, k: np.ndarray, h: np.ndarray) -> Iterator[Lint]:
     op = node.op
     assert isinstance(op, DecayUpdate)
     least = k.reshape(-1, *graph.types[node.inputs[1]].shape).min(axis=0)
     frozen = int((least == 0).sum())
     slowest = float(least.min())
     yield Lint(
-        "decay resolution", where, slowest, LEAST_DECAY_LSBS, slowest < LEAST_DECAY_LSBS,
+        "decay resolution",
+        where,
+        slowest,
+        LEAST_DECAY_LSBS,
+        slowest < LEAST_DECAY_LSBS,
         f"the smallest 1 - decay seen is {slowest:.0f} LSB of 2^-{op.decay_bits}; {frozen} of "
         f"{least.size} decays rounded to exactly 1",
     )
@@ -82,14 +84,22 @@ def _state(
     share = deadband / op.dtype.hi
     worst = float(share.max())
     yield Lint(
-        "state deadband", where, worst, MOST_DEADBAND, worst > MOST_DEADBAND,
+        "state deadband",
+        where,
+        worst,
+        MOST_DEADBAND,
+        worst > MOST_DEADBAND,
         f"without input the slowest state stops at {worst:.2%} of its ceiling; "
         f"{int((share > MOST_DEADBAND).sum())} of {share.size} heads or channels stop above "
         f"{MOST_DEADBAND:.1%}",
     )
     reached = float(np.abs(h).max()) / op.dtype.hi
     yield Lint(
-        "state ceiling", where, reached, 0.99, reached > 0.99,
+        "state ceiling",
+        where,
+        reached,
+        0.99,
+        reached > 0.99,
         f"the state reached {reached:.1%} of its ceiling",
     )
 
@@ -98,8 +108,14 @@ def _saturations(run: Run) -> Iterator[Lint]:
     for name, clipped in run.clipped.items():
         if clipped:
             rate = clipped / run.elements[name]
-            yield Lint("saturation", name, rate, MOST_SATURATION, rate > MOST_SATURATION,
-                       f"{clipped} of {run.elements[name]} values saturated ({rate:.2e})")
+            yield Lint(
+                "saturation",
+                name,
+                rate,
+                MOST_SATURATION,
+                rate > MOST_SATURATION,
+                f"{clipped} of {run.elements[name]} values saturated ({rate:.2e})",
+            )
 
 
 def _accumulators(model: Model) -> Iterator[Lint]:
@@ -109,13 +125,22 @@ def _accumulators(model: Model) -> Iterator[Lint]:
                 bits = segment.graph.types[node.name].dtype.bits
                 if bits > ACCUMULATOR_BITS - 8:
                     yield Lint(
-                        "accumulator headroom", f"{segment.name}/{node.name}", bits,
-                        ACCUMULATOR_BITS, bits > ACCUMULATOR_BITS,
+                        "accumulator headroom",
+                        f"{segment.name}/{node.name}",
+                        bits,
+                        ACCUMULATOR_BITS,
+                        bits > ACCUMULATOR_BITS,
                         f"the proved sum needs {bits} bits of a {ACCUMULATOR_BITS}-bit accumulator",
                     )
 
 
 def _integers(model: Model) -> Lint:
     nodes = sum(len(s.graph.nodes) for s in model.segments)
-    return Lint("integer share", model.name, 1.0, 1.0, False,
-                f"{nodes} of {nodes} operators are integer: the graph has no others")
+    return Lint(
+        "integer share",
+        model.name,
+        1.0,
+        1.0,
+        False,
+        f"{nodes} of {nodes} operators are integer: the graph has no others",
+    )

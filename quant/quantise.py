@@ -44,7 +44,10 @@ class Quantised:
 
 
 def quantise(
-    name: str, model: FloatModel, recipe: Recipe, calibration: Tensor,
+    name: str,
+    model: FloatModel,
+    recipe: Recipe,
+    calibration: Tensor,
     progress: Progress | None = None,
 ) -> Quantised:
     """Turn a float model into an integer one; calibration tokens [B, T] int64.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from cosim.ir.errors import UserError
-from cosim.ir.graph import Graph, Node
+from cosim.ir.graph import Node
 from cosim.ir.model import Model
 from cosim.ops import Embed, GroupScale, Hadamard, Linear, Quantize, Requant, Rescale
 
@@ -27,7 +27,7 @@ def check_rotations(model: Model) -> None:
         for node in graph.nodes:
             if isinstance(node.op, Linear):
                 weight = node.inputs[1]
-                found, fused = _online_order(graph, producers, node), _fused_order(weight)
+                found, fused = _online_order(producers, node), _fused_order(weight)
                 if found != fused:
                     raise UserError(
                         f"{segment.name}/{node.name}: weight {weight!r} expects {_say(fused)} on "
@@ -51,7 +51,7 @@ def _fused_order(weight: str) -> int:
     return int(match[1]) if match else 0
 
 
-def _online_order(graph: Graph, producers: dict[str, Node], node: Node) -> int:
+def _online_order(producers: dict[str, Node], node: Node) -> int:
     """Walk back from a linear layer through its quantiser to a Hadamard, if there is one."""
     name = node.inputs[0]
     while name in producers and isinstance(producers[name].op, _PASSED):

@@ -48,7 +48,12 @@ def one_minus_exp(v: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=256)
 def uniform_table(
-    f: Function, in_frac: int, out_frac: int, dtype: IntType, reach: float, log2_per_unit: int,
+    f: Function,
+    in_frac: int,
+    out_frac: int,
+    dtype: IntType,
+    reach: float,
+    log2_per_unit: int,
     ends: tuple[tuple[float, float], tuple[float, float]],
 ) -> Table:
     """Tabulate f on [-reach, reach) with 2^log2_per_unit segments per unit.
@@ -68,10 +73,13 @@ def uniform_table(
     slope = (right - left) / width
     (low_slope, low_offset), (high_slope, high_offset) = ends
     outer = np.array([starts[0] - width, starts[-1] + width])
-    base = np.concatenate([
-        [low_slope * outer[0] / 2.0**in_frac + low_offset], base,
-        [high_slope * outer[1] / 2.0**in_frac + high_offset],
-    ])
+    base = np.concatenate(
+        [
+            [low_slope * outer[0] / 2.0**in_frac + low_offset],
+            base,
+            [high_slope * outer[1] / 2.0**in_frac + high_offset],
+        ]
+    )
     slope = np.concatenate([[low_slope / 2.0**in_frac], slope, [high_slope / 2.0**in_frac]])
     table = Table(
         Pwl(int(outer[0]), log2_width, guard, dtype),
@@ -102,18 +110,23 @@ def log_table(
         np.rint((right - left) / widths * scale).astype(np.int64),
         0.0,
     )
-    samples = np.unique(np.concatenate([
-        np.geomspace(1, hi, 1 << 15).astype(np.int64), np.linspace(0, hi, 1 << 15).astype(np.int64)
-    ]))
+    samples = np.unique(
+        np.concatenate(
+            [
+                np.geomspace(1, hi, 1 << 15).astype(np.int64),
+                np.linspace(0, hi, 1 << 15).astype(np.int64),
+            ]
+        )
+    )
     return _measured(table, f, samples, in_frac, out_frac)
 
 
-def _measured(
-    table: Table, f: Function, samples: np.ndarray, in_frac: int, out_frac: int
-) -> Table:
+def _measured(table: Table, f: Function, samples: np.ndarray, in_frac: int, out_frac: int) -> Table:
     got = table.op.meaning(samples, table.base, table.slope)
     got = np.clip(got, table.op.dtype.lo, table.op.dtype.hi)
     real = f(samples / 2.0**in_frac)
-    inside = (real * 2.0**out_frac <= table.op.dtype.hi) & (real * 2.0**out_frac >= table.op.dtype.lo)
+    inside = (real * 2.0**out_frac <= table.op.dtype.hi) & (
+        real * 2.0**out_frac >= table.op.dtype.lo
+    )
     error = np.abs(got / 2.0**out_frac - real)[inside]
     return Table(table.op, table.base, table.slope, float(error.max(initial=0.0)))

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cosim.ir.errors import UserError
+from cosim.ir.errors import InternalError, UserError
 from cosim.ir.types import IntType, i, smallest_type
 
 ScaleKind = Literal["pot", "two_term", "integer"]
@@ -76,17 +76,19 @@ class IntWeight:
 
     def real(self) -> Tensor:
         """Return the matrix that the integers stand for, [R, K] float32."""
-        assert self.codes is not None and self.multipliers is not None
-        assert self.exponents is not None
-        wide = np.repeat(self.multipliers, self.group, axis=1)[:, : self.shape[1]]
-        value = self.codes * wide * np.exp2(-self.exponents.astype(np.float64))[:, None]
-        return torch.from_numpy(value).float()
+        if self.codes is None:
+            raise InternalError("a matrix without codes has no real values")
+        return torch.from_numpy(self.codes * self._scales()).float()
 
     def scales(self) -> Tensor:
         """Return the real scale of every element, [R, K] float32."""
-        assert self.multipliers is not None and self.exponents is not None
+        return torch.from_numpy(self._scales()).float()
+
+    def _scales(self) -> np.ndarray:
+        if self.multipliers is None or self.exponents is None:
+            raise InternalError("a matrix without multipliers has no scales")
         wide = np.repeat(self.multipliers, self.group, axis=1)[:, : self.shape[1]]
-        return torch.from_numpy(wide * np.exp2(-self.exponents.astype(np.float64))[:, None]).float()
+        return wide * np.exp2(-self.exponents.astype(np.float64))[:, None]
 
 
 def quantise_matrix(weight: Tensor, fmt: WeightFormat) -> IntWeight:

@@ -47,9 +47,14 @@ def _convolve(chain: Chain, src: Source[Config], layer: int) -> None:
     em = chain.open(f"conv.{layer}", look_ahead=c.look_ahead)
     taps = src.array(f"{mixer}.conv1d.weight")
     conv = convolution(
-        em, f"{p}.conv", chain.bring("conv_in"), None if taps is None else taps[:, 0, :].T,
-        src.array(f"{mixer}.conv1d.bias"), c.conv_kernel,
-        src.ranges.of(f"{p}.conv", (c.intermediate_size,)), src.ssm,
+        em,
+        f"{p}.conv",
+        chain.bring("conv_in"),
+        None if taps is None else taps[:, 0, :].T,
+        src.array(f"{mixer}.conv1d.bias"),
+        c.conv_kernel,
+        src.ranges.of(f"{p}.conv", (c.intermediate_size,)),
+        src.ssm,
     )
     top = src.ranges.of(f"{p}.x", (c.intermediate_size,))
     act = silu_of(em, f"{p}.act", conv, top, src.ssm.headroom)

@@ -59,9 +59,7 @@ class Chain:
         """Finish the open segment."""
         graph = self.em.builder.build()
         wires = {n: self._wires.get(n, n) for n in graph.inputs}
-        self._segments.append(
-            Segment(graph.name, graph, wires, self._direction, self._look_ahead)
-        )
+        self._segments.append(Segment(graph.name, graph, wires, self._direction, self._look_ahead))
         for port, value in self._given.items():
             self._ports[port] = Port(f"{graph.name}.{port}", graph.types[value.name], value.frac)
 

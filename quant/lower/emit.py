@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cosim.ir.errors import InternalError
 from cosim.ir.graph import GraphBuilder
 from cosim.ir.op import Op
 from cosim.ir.types import IntType, TensorType, smallest_type
@@ -26,7 +27,8 @@ class Fx:
     def uniform(self) -> int:
         """Return the one number of fraction bits of all elements."""
         values = np.unique(self.frac)
-        assert values.size == 1, f"{self.name} has {values.size} binary points"
+        if values.size != 1:
+            raise InternalError(f"{self.name} has {values.size} binary points, not one")
         return int(values[0])
 
 
@@ -85,7 +87,11 @@ class Emitter:
         return self.small(f"{name}.shift", data)
 
     def requant(self, name: str, x: Fx, dtype: IntType, frac: np.ndarray | int) -> Fx:
-        """Move the binary point to `frac`, saturating in dtype; no node where nothing changes."""
+        """Move the binary point to `frac`, saturating in dtype.
+
+        A node is emitted even where the shift is zero, so that a graph's structure depends on
+        its config and recipe alone, never on calibrated ranges.
+        """
         frac = np.asarray(frac, dtype=np.int64)
         rank = len(self.type(x).shape)
         shift = self.shift(name, x.frac - frac, rank)
@@ -112,7 +118,8 @@ class Emitter:
 
     def add(self, name: str, a: Fx, b: Fx, dtype: IntType) -> Fx:
         """Add two values whose binary points agree."""
-        assert np.array_equal(*np.broadcast_arrays(a.frac, b.frac)), f"{name}: {a} and {b}"
+        if not np.all(a.frac == b.frac):
+            raise InternalError(f"{name}: {a} and {b} have different binary points")
         frac = a.frac if a.frac.ndim >= b.frac.ndim else b.frac
         return self.node(name, Add(dtype), [a.name, b.name], frac)
 
@@ -124,7 +131,11 @@ class Emitter:
         return self.node(name, Mul(dtype), [a.name, b.name, shift], frac)
 
     def fixed(
-        self, name: str, data: np.ndarray | None, shape: tuple[int, ...], dtype: IntType,
+        self,
+        name: str,
+        data: np.ndarray | None,
+        shape: tuple[int, ...],
+        dtype: IntType,
         frac: np.ndarray | int,
     ) -> Fx:
         """Declare a real constant in fixed point, rounded half up and saturated."""

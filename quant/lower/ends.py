@@ -44,8 +44,9 @@ def embed(
     frac = 6 if table is None else int(frac_for(np.abs(table).max(), dtype, 1.0))
     if table is not None and rows is not None:
         table = table[rows]
-    stored = em.fixed(src.weight_name("backbone.embeddings.weight"), table, (vocabulary, size),
-                      dtype, frac)
+    stored = em.fixed(
+        src.weight_name("backbone.embeddings.weight"), table, (vocabulary, size), dtype, frac
+    )
     row = em.node("embed.row", Embed(), [token, stored.name], frac)
     return em.requant("embed", row, RESIDUAL, residual_frac(src, -1))
 
@@ -60,16 +61,22 @@ def head(em: Emitter, src: Source[Any], r: Fx, classes: int, epsilon: float) -> 
     """Normalise, project to the classes (i32 logits) and choose the greedy one."""
     size = src.config.hidden_size
     last = src.config.num_hidden_layers - 1
-    tops = src.ranges.of(f"layers.{last}.residual", (size,)).max() + src.ranges.of(
-        f"layers.{last}.out", (size,)
-    ).max()
+    tops = (
+        src.ranges.of(f"layers.{last}.residual", (size,)).max()
+        + src.ranges.of(f"layers.{last}.out", (size,)).max()
+    )
     u = norm(em, "final_norm", r, np.asarray(tops), epsilon, src.ssm.headroom)
-    acc = lower_linear(em, "lm_head", u, src.matrices["lm_head.weight"],
-                       src.weight_name("lm_head.weight"), src.act("lm_head"),
-                       src.ranges.of("final_norm", (size,)))
+    acc = lower_linear(
+        em,
+        "lm_head",
+        u,
+        src.matrices["lm_head.weight"],
+        src.weight_name("lm_head.weight"),
+        src.act("lm_head"),
+        src.ranges.of("final_norm", (size,)),
+    )
     frac = int(frac_for(src.ranges.of("logits", (classes,)).max(), i(32), 8.0))
-    logits = section(em, "logits", acc, 0, classes, i(32), min(frac, 20),
-                     src.array("lm_head.bias"))
+    logits = section(em, "logits", acc, 0, classes, i(32), min(frac, 20), src.array("lm_head.bias"))
     em.builder.output("logits", logits.name)
     em.builder.output("next", em.node("next", Argmax(), [logits.name], 0).name)
     return logits

@@ -26,7 +26,12 @@ class Accumulator:
 
 
 def lower_linear(
-    em: Emitter, name: str, x: Fx, weight: IntWeight, weight_name: str, act: ActFormat,
+    em: Emitter,
+    name: str,
+    x: Fx,
+    weight: IntWeight,
+    weight_name: str,
+    act: ActFormat,
     absmax: np.ndarray,
 ) -> Accumulator:
     """Quantise x [K] (one binary point) by `act` and multiply by the weight's codes.
@@ -36,7 +41,9 @@ def lower_linear(
     rows, k = weight.shape
     w = em.const(weight_name, weight.codes, (rows, k), weight.code_type)
     m = em.const(
-        f"{weight_name}.multiplier", weight.multipliers, (rows, weight.group_count),
+        f"{weight_name}.multiplier",
+        weight.multipliers,
+        (rows, weight.group_count),
         weight.multiplier_type,
     )
     exponents = weight.exponents
@@ -44,30 +51,41 @@ def lower_linear(
         exponents = np.full(rows, NOMINAL_EXPONENT, dtype=np.int64)
     if act.dynamic:
         group = act.group or k
-        scale = em.node(f"{name}.scale", GroupScale(group, act.bits, act.mantissa_bits, act.clip),
-                        [x.name], 0)
-        q = em.node(f"{name}.q", Quantize(group, i(act.bits), act.mantissa_bits),
-                    [x.name, scale.name], 0)
+        scale = em.node(
+            f"{name}.scale", GroupScale(group, act.bits, act.mantissa_bits, act.clip), [x.name], 0
+        )
+        q = em.node(
+            f"{name}.q", Quantize(group, i(act.bits), act.mantissa_bits), [x.name, scale.name], 0
+        )
         op = Linear(weight.group, group, act.mantissa_bits)
         acc = em.node(f"{name}.acc", op, [q.name, w, m, scale.name], x.uniform + exponents)
         return Accumulator(acc, 1.0)
     step = max(float(absmax.max()), 1e-9) / ((1 << (act.bits - 1)) - 1)
-    multiplier, shift = _ratio(2.0 ** -x.uniform / step)
-    inputs = [x.name, em.small(f"{name}.q.m", np.array([multiplier])),
-              em.small(f"{name}.q.shift", np.array([shift]))]
+    multiplier, shift = _ratio(2.0**-x.uniform / step)
+    inputs = [
+        x.name,
+        em.small(f"{name}.q.m", np.array([multiplier])),
+        em.small(f"{name}.q.shift", np.array([shift])),
+    ]
     q = em.node(f"{name}.q", Rescale(i(act.bits)), inputs, 0)
     acc = em.node(f"{name}.acc", Linear(weight.group), [q.name, w, m], exponents)
     return Accumulator(acc, step)
 
 
 def section(
-    em: Emitter, name: str, acc: Accumulator, start: int, stop: int, dtype: IntType,
-    frac: np.ndarray | int, bias: np.ndarray | None = None,
+    em: Emitter,
+    name: str,
+    acc: Accumulator,
+    start: int,
+    stop: int,
+    dtype: IntType,
+    frac: np.ndarray | int,
+    bias: np.ndarray | None = None,
 ) -> Fx:
     """Take rows start to stop of the sums to dtype and `frac`, and add a real bias."""
     size = em.type(acc.value).shape[0]
-    part = acc.value if (start, stop) == (0, size) else em.slice(
-        f"{name}.sum", acc.value, start, stop
+    part = (
+        acc.value if (start, stop) == (0, size) else em.slice(f"{name}.sum", acc.value, start, stop)
     )
     plain = name if bias is None else f"{name}.product"
     if acc.gain == 1.0:
@@ -90,6 +108,3 @@ def _ratio(value: float) -> tuple[int, int]:
     """Return (m, s) with value ~ m / 2^s and m of 15 bits."""
     shift = STATIC_BITS - 1 - int(np.floor(np.log2(value)))
     return round(value * 2.0**shift), shift
-
-
-

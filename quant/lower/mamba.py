@@ -32,8 +32,13 @@ def _mixer(em: Emitter, src: Source[Config], layer: int, r: Fx) -> Fx:
     conv_in, z = project_in(em, src, layer, r, c.layer_norm_epsilon)
     taps = src.array(f"{mixer}.conv1d.weight")
     conv = convolution(
-        em, f"{p}.conv", conv_in, None if taps is None else taps[:, 0, :].T,
-        src.array(f"{mixer}.conv1d.bias"), c.conv_kernel, src.ranges.of(f"{p}.conv", (inner,)),
+        em,
+        f"{p}.conv",
+        conv_in,
+        None if taps is None else taps[:, 0, :].T,
+        src.array(f"{mixer}.conv1d.bias"),
+        c.conv_kernel,
+        src.ranges.of(f"{p}.conv", (inner,)),
         src.ssm,
     )
     act = silu_of(em, f"{p}.act", conv, src.ranges.of(f"{p}.x", (inner,)), src.ssm.headroom)

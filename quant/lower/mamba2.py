@@ -45,11 +45,17 @@ def _mixer(em: Emitter, src: Source[Config], layer: int, r: Fx) -> Fx:
     def top(tap: str, *shape: int) -> np.ndarray:
         return src.ranges.of(f"{p}.{tap}", shape)
 
-    u = norm(em, f"{p}.norm", r, top("residual", c.hidden_size), c.layer_norm_epsilon,
-             src.ssm.headroom)
+    u = norm(
+        em, f"{p}.norm", r, top("residual", c.hidden_size), c.layer_norm_epsilon, src.ssm.headroom
+    )
     acc = lower_linear(
-        em, f"{p}.in_proj", u, src.matrices[f"{mixer}.in_proj.weight"],
-        src.weight_name(f"{mixer}.in_proj.weight"), src.act("in_proj"), top("norm", c.hidden_size),
+        em,
+        f"{p}.in_proj",
+        u,
+        src.matrices[f"{mixer}.in_proj.weight"],
+        src.weight_name(f"{mixer}.in_proj.weight"),
+        src.act("in_proj"),
+        top("norm", c.hidden_size),
     )
     bias = src.array(f"{mixer}.in_proj.bias")
 
@@ -67,8 +73,14 @@ def _mixer(em: Emitter, src: Source[Config], layer: int, r: Fx) -> Fx:
     return gate_and_project(em, src, layer, y, z, form)
 
 
-def _dt_raw(em: Emitter, src: Source[Config], layer: int, acc: Accumulator, start: int,
-            bias: np.ndarray | None) -> Fx:
+def _dt_raw(
+    em: Emitter,
+    src: Source[Config],
+    layer: int,
+    acc: Accumulator,
+    start: int,
+    bias: np.ndarray | None,
+) -> Fx:
     c, p = src.config, f"layers.{layer}"
     total = src.array(f"backbone.layers.{layer}.mixer.dt_bias")
     if total is not None and bias is not None:
@@ -88,41 +100,68 @@ def _ssm(em: Emitter, src: Source[Config], layer: int, conv_in: Fx, dt_raw: Fx) 
     conv_size = inner + 2 * groups * n
     taps = src.array(f"{mixer}.conv1d.weight")
     conv = convolution(
-        em, f"{p}.conv", conv_in, None if taps is None else taps[:, 0, :].T,
-        src.array(f"{mixer}.conv1d.bias"), c.conv_kernel,
-        ranges.of(f"{p}.conv", (conv_size,)), fmt,
+        em,
+        f"{p}.conv",
+        conv_in,
+        None if taps is None else taps[:, 0, :].T,
+        src.array(f"{mixer}.conv1d.bias"),
+        c.conv_kernel,
+        ranges.of(f"{p}.conv", (conv_size,)),
+        fmt,
     )
-    tops = {t: ranges.of(f"{p}.{t}", (s,)) for t, s in
-            (("x", inner), ("B", groups * n), ("C", groups * n))}
+    tops = {
+        t: ranges.of(f"{p}.{t}", (s,))
+        for t, s in (("x", inner), ("B", groups * n), ("C", groups * n))
+    }
     act = silu_of(em, f"{p}.act", conv, np.concatenate(list(tops.values())), fmt.headroom)
     narrow = i(fmt.operand_bits)
-    x = em.requant(f"{p}.x", em.slice(f"{p}.x16", act, 0, inner), narrow,
-                   frac_for(tops["x"], narrow, 1.0))
+    x = em.requant(
+        f"{p}.x", em.slice(f"{p}.x16", act, 0, inner), narrow, frac_for(tops["x"], narrow, 1.0)
+    )
     x = em.reshape(f"{p}.x_heads", x, (groups, per_group, channels, 1))
     growth = np.sqrt(n) if src.state_hadamard else 1.0
     turned = "_rotated" if src.state_hadamard else ""
     b_top, c_top = (ranges.of(f"{p}.{t}{turned}", (groups * n,)).max() for t in ("B", "C"))
     b = _state_operand(em, src, f"{p}.B", act, inner, b_top * growth, 0)
-    c_in = _state_operand(em, src, f"{p}.C", act, inner + groups * n, c_top / growth,
-                          n.bit_length() - 1)
-    dt = step_size(em, f"{p}.dt", dt_raw, ranges.of(f"{p}.dt", (heads,)), 0.0,
-                   c.time_step_limit, fmt)
+    c_in = _state_operand(
+        em, src, f"{p}.C", act, inner + groups * n, c_top / growth, n.bit_length() - 1
+    )
+    dt = step_size(
+        em, f"{p}.dt", dt_raw, ranges.of(f"{p}.dt", (heads,)), 0.0, c.time_step_limit, fmt
+    )
     dt = em.reshape(f"{p}.dt_heads", dt, (groups, per_group, 1, 1))
     rate = src.array(f"{mixer}.A_log")
-    k = decay_complement(em, f"{p}.decay", dt, None if rate is None else np.exp(rate),
-                         (groups, per_group, 1, 1), fmt)
+    k = decay_complement(
+        em, f"{p}.decay", dt, None if rate is None else np.exp(rate), (groups, per_group, 1, 1), fmt
+    )
     shape = (groups, per_group, channels, n)
     heads_of = ranges.of(f"{p}.state", shape).max(axis=(2, 3), keepdims=True)
     dt_top = ranges.of(f"{p}.dt", (groups, per_group, 1, 1))
     x_top = tops["x"].reshape(groups, per_group, channels, 1)
-    bounds = ScanRanges(heads_of * growth, dt_top * x_top, float(ranges.of(f"{p}.y", (inner,)).max()))
-    y = scan(em, f"{p}.ssm", shape, x, dt, k, b, c_in, src.array(f"{mixer}.D"),
-             (groups, per_group, 1), bounds, fmt, NORM_INPUT)
+    bounds = ScanRanges(
+        heads_of * growth, dt_top * x_top, float(ranges.of(f"{p}.y", (inner,)).max())
+    )
+    y = scan(
+        em,
+        f"{p}.ssm",
+        shape,
+        x,
+        dt,
+        k,
+        b,
+        c_in,
+        src.array(f"{mixer}.D"),
+        (groups, per_group, 1),
+        bounds,
+        fmt,
+        NORM_INPUT,
+    )
     return em.reshape(f"{p}.y", y, (inner,))
 
 
-def _state_operand(em: Emitter, src: Source[Config], name: str, act: Fx, start: int, top: float,
-                   gained: int) -> Fx:
+def _state_operand(
+    em: Emitter, src: Source[Config], name: str, act: Fx, start: int, top: float, gained: int
+) -> Fx:
     """Cut B or C out, rotate it along N if asked, and narrow it.
 
     The unnormalised rotation makes B sqrt(N) times larger; C takes the 1/N (`gained` fraction

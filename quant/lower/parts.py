@@ -49,8 +49,14 @@ def silu_of(em: Emitter, name: str, x: Fx, absmax: np.ndarray, headroom: float) 
 
 
 def convolution(
-    em: Emitter, prefix: str, x: Fx, taps: np.ndarray | None, bias: np.ndarray | None,
-    width: int, absmax: np.ndarray, fmt: SsmFormat,
+    em: Emitter,
+    prefix: str,
+    x: Fx,
+    taps: np.ndarray | None,
+    bias: np.ndarray | None,
+    width: int,
+    absmax: np.ndarray,
+    fmt: SsmFormat,
 ) -> Fx:
     """Filter x [C] over its last `width` values; taps [width, C], bias [C] or None; out i16."""
     channels = em.type(x).shape[0]
@@ -68,20 +74,28 @@ def convolution(
     real_bias = np.zeros(channels) if bias is None and em.has_weights else bias
     b = em.fixed(f"{prefix}.bias", real_bias, (channels,), i(32), frac)
     total = em.node(f"{prefix}.fir", Fir(), [pushed.name, w.name, b.name], frac)
-    return em.requant(
-        f"{prefix}.out", total, i(16), frac_for(absmax.max(), i(16), fmt.headroom)
-    )
+    return em.requant(f"{prefix}.out", total, i(16), frac_for(absmax.max(), i(16), fmt.headroom))
 
 
 def step_size(
-    em: Emitter, name: str, raw: Fx, absmax: np.ndarray, floor: float,
-    limits: tuple[float, float], fmt: SsmFormat,
+    em: Emitter,
+    name: str,
+    raw: Fx,
+    absmax: np.ndarray,
+    floor: float,
+    limits: tuple[float, float],
+    fmt: SsmFormat,
 ) -> Fx:
     """Apply softplus, an added floor and limits to the i16 value dt + bias; out unsigned [H]."""
     step = u(fmt.dt_bits)
-    frac = int(min(frac_for(absmax.max(), step, 2.0), step.bits))
+    frac = min(int(frac_for(absmax.max(), step, 2.0)), step.bits)
     table = uniform_table(
-        floored_softplus(floor), raw.uniform, frac, step, SOFTPLUS_REACH, SEGMENTS_LOG2,
+        floored_softplus(floor),
+        raw.uniform,
+        frac,
+        step,
+        SOFTPLUS_REACH,
+        SEGMENTS_LOG2,
         ((0.0, floor), (1.0, floor)),
     )
     low, high = (int(np.floor(min(v, 1e6) * 2.0**frac + 0.5)) for v in limits)
@@ -111,15 +125,20 @@ def decay_function(bits: int) -> Callable[[np.ndarray], np.ndarray]:
     return function
 
 
-def decay_complement(em: Emitter, name: str, dt: Fx, rate: np.ndarray | None,
-                     shape: tuple[int, ...], fmt: SsmFormat) -> Fx:
+def decay_complement(
+    em: Emitter, name: str, dt: Fx, rate: np.ndarray | None, shape: tuple[int, ...], fmt: SsmFormat
+) -> Fx:
     """Return k = 1 - exp(-dt |A|), `decay_bits` fraction bits; dt and the rate |A| broadcast."""
     rate_type = u(16)
     rate_frac = 11 if rate is None else int(frac_for(rate.max(), rate_type, 1.0))
     a = em.fixed(f"{name}.rate", rate, shape, rate_type, rate_frac)
     v = em.mul(f"{name}.v", dt, a, u(V_BITS), V_FRAC)
     table = log_table(
-        decay_function(fmt.decay_bits), V_FRAC, fmt.decay_bits, u(fmt.decay_bits), u(V_BITS).hi,
+        decay_function(fmt.decay_bits),
+        V_FRAC,
+        fmt.decay_bits,
+        u(fmt.decay_bits),
+        u(V_BITS).hi,
         DECAY_MANTISSA_BITS,
     )
     return em.table(name, v, table, fmt.decay_bits)

@@ -15,7 +15,6 @@ from quant.lower.linear import lower_linear, section
 from quant.lower.parts import norm, silu_of
 from quant.lower.source import Source
 
-
 ROTATED = i(32)
 
 
@@ -56,8 +55,15 @@ def gate_and_project(
             # The proved range grows by the order, the real one by its root only.
             frac = int(frac_for(peaks.max(), ROTATED, headroom))
             out_in = em.requant(f"{p}.out_in32", out_in, ROTATED, frac)
-    acc = lower_linear(em, f"{p}.out_proj", out_in, src.matrices[matrix],
-                       src.weight_name(matrix, order), src.act("out_proj"), peaks)
+    acc = lower_linear(
+        em,
+        f"{p}.out_proj",
+        out_in,
+        src.matrices[matrix],
+        src.weight_name(matrix, order),
+        src.act("out_proj"),
+        peaks,
+    )
     bias = src.array(matrix.replace(".weight", ".bias"))
     return section(em, f"{p}.out", acc, 0, c.hidden_size, i(32), residual_frac(src, layer), bias)
 
@@ -77,15 +83,37 @@ def project_in(em: Emitter, src: Source[Any], layer: int, r: Fx, epsilon: float)
     c, p = src.config, f"layers.{layer}"
     inner, size = c.intermediate_size, c.hidden_size
     matrix = f"backbone.layers.{layer}.mixer.in_proj.weight"
-    u = norm(em, f"{p}.norm", r, src.ranges.of(f"{p}.residual", (size,)), epsilon,
-             src.ssm.headroom)
-    acc = lower_linear(em, f"{p}.in_proj", u, src.matrices[matrix], src.weight_name(matrix),
-                       src.act("in_proj"), src.ranges.of(f"{p}.norm", (size,)))
+    u = norm(em, f"{p}.norm", r, src.ranges.of(f"{p}.residual", (size,)), epsilon, src.ssm.headroom)
+    acc = lower_linear(
+        em,
+        f"{p}.in_proj",
+        u,
+        src.matrices[matrix],
+        src.weight_name(matrix),
+        src.act("in_proj"),
+        src.ranges.of(f"{p}.norm", (size,)),
+    )
     bias = src.array(matrix.replace(".weight", ".bias"))
     first, second = (None, None) if bias is None else (bias[:inner], bias[inner:])
     bits = i(src.ssm.conv_bits)
-    conv_in = section(em, f"{p}.conv_in", acc, 0, inner, bits,
-                      frac_for(src.ranges.of(f"{p}.conv_in", (inner,)), bits, 1.0), first)
-    z = section(em, f"{p}.z", acc, inner, 2 * inner, i(16),
-                frac_for(src.ranges.of(f"{p}.z", (inner,)).max(), i(16), src.ssm.headroom), second)
+    conv_in = section(
+        em,
+        f"{p}.conv_in",
+        acc,
+        0,
+        inner,
+        bits,
+        frac_for(src.ranges.of(f"{p}.conv_in", (inner,)), bits, 1.0),
+        first,
+    )
+    z = section(
+        em,
+        f"{p}.z",
+        acc,
+        inner,
+        2 * inner,
+        i(16),
+        frac_for(src.ranges.of(f"{p}.z", (inner,)).max(), i(16), src.ssm.headroom),
+        second,
+    )
     return conv_in, z

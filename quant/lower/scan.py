@@ -33,8 +33,18 @@ class ScanRanges:
 
 
 def scan(
-    em: Emitter, prefix: str, shape: tuple[int, ...], x: Fx, dt: Fx, k: Fx, b: Fx, c: Fx,
-    skip: np.ndarray | None, skip_shape: tuple[int, ...], ranges: ScanRanges, fmt: SsmFormat,
+    em: Emitter,
+    prefix: str,
+    shape: tuple[int, ...],
+    x: Fx,
+    dt: Fx,
+    k: Fx,
+    b: Fx,
+    c: Fx,
+    skip: np.ndarray | None,
+    skip_shape: tuple[int, ...],
+    ranges: ScanRanges,
+    fmt: SsmFormat,
     wide: IntType,
 ) -> Fx:
     """Emit the state update and y = C h + D x; return y of type `wide`, one binary point."""
@@ -54,8 +64,12 @@ def scan(
         state = em.builder.state(f"{prefix}.h", TensorType.full(width, shape))
         h = em.node(f"{prefix}.update", update, [state, *operands], state_frac)
         em.builder.update(state, h.name)
-    total = em.node(f"{prefix}.read", Contract(), [h.name, c.name],
-                    np.squeeze(state_frac + c.frac, axis=-1) if state_frac.ndim else state_frac)
+    total = em.node(
+        f"{prefix}.read",
+        Contract(),
+        [h.name, c.name],
+        np.squeeze(state_frac + c.frac, axis=-1) if state_frac.ndim else state_frac,
+    )
     y_frac = int(frac_for(np.asarray(ranges.y), wide, fmt.headroom))
     read = em.requant(f"{prefix}.read_wide", total, wide, y_frac)
     skip_frac = 12 if skip is None else int(frac_for(np.abs(skip).max(), i(16), 1.0))
@@ -66,7 +80,11 @@ def scan(
 
 
 def _grouped_state(
-    em: Emitter, prefix: str, shape: tuple[int, ...], update: DecayUpdate, operands: list[str],
+    em: Emitter,
+    prefix: str,
+    shape: tuple[int, ...],
+    update: DecayUpdate,
+    operands: list[str],
     frac: np.ndarray,
 ) -> Fx:
     """Store the state as int8 codes with a power-of-two scale per group of 8 along N."""

@@ -30,8 +30,15 @@ def selective_operands(
     narrow = i(src.ssm.operand_bits)
     x_top = src.ranges.of(f"{p}.x", (inner,))
     x = em.requant(f"{p}.x", act, narrow, frac_for(x_top, narrow, 1.0))
-    acc = lower_linear(em, f"{p}.x_proj", act, src.matrices[f"{mixer}.x_proj.weight"],
-                       src.weight_name(f"{mixer}.x_proj.weight"), src.act("x_proj"), x_top)
+    acc = lower_linear(
+        em,
+        f"{p}.x_proj",
+        act,
+        src.matrices[f"{mixer}.x_proj.weight"],
+        src.weight_name(f"{mixer}.x_proj.weight"),
+        src.act("x_proj"),
+        x_top,
+    )
     bias = src.array(f"{mixer}.x_proj.bias")
 
     def part(what: str, start: int, size: int, bits: int, headroom: float) -> Fx:
@@ -43,16 +50,24 @@ def selective_operands(
     b = part("B", rank, n, src.ssm.operand_bits, 1.0)
     c_out = part("C", rank + n, n, src.ssm.operand_bits, 1.0)
     matrix = f"{mixer}.dt_proj.weight"
-    acc = lower_linear(em, f"{p}.dt_proj", dt_rank, src.matrices[matrix], src.weight_name(matrix),
-                       src.act("dt_proj"), src.ranges.of(f"{p}.dt_rank", (rank,)))
+    acc = lower_linear(
+        em,
+        f"{p}.dt_proj",
+        dt_rank,
+        src.matrices[matrix],
+        src.weight_name(matrix),
+        src.act("dt_proj"),
+        src.ranges.of(f"{p}.dt_rank", (rank,)),
+    )
     dt_bias = src.array(f"{mixer}.dt_proj.bias")
     top = src.ranges.of(f"{p}.dt_raw", (inner,)).max()
     if dt_bias is not None:
         top = max(top, np.abs(dt_bias).max())
     frac = frac_for(np.asarray(top), i(16), src.ssm.headroom)
     raw = section(em, f"{p}.dt_raw", acc, 0, inner, i(16), frac, dt_bias)
-    dt = step_size(em, f"{p}.dt", raw, src.ranges.of(f"{p}.dt", (inner,)), floor,
-                   (0.0, np.inf), src.ssm)
+    dt = step_size(
+        em, f"{p}.dt", raw, src.ranges.of(f"{p}.dt", (inner,)), floor, (0.0, np.inf), src.ssm
+    )
     return {"x": x, "dt": dt, "B": b, "C": c_out}
 
 
@@ -72,5 +87,18 @@ def selective_scan(
     state_top = src.ranges.of(f"{p}.state", (inner, n)).max(axis=1, keepdims=True)
     drive_top = src.ranges.of(f"{p}.dt", (inner, 1)) * src.ranges.of(f"{p}.x", (inner, 1))
     bounds = ScanRanges(state_top, drive_top, y_top)
-    return scan(em, f"{p}.ssm", (inner, n), x, dt, k, b, c_out, src.array(f"{mixer}.D"), (inner,),
-                bounds, src.ssm, WIDE)
+    return scan(
+        em,
+        f"{p}.ssm",
+        (inner, n),
+        x,
+        dt,
+        k,
+        b,
+        c_out,
+        src.array(f"{mixer}.D"),
+        (inner,),
+        bounds,
+        src.ssm,
+        WIDE,
+    )

@@ -69,4 +69,3 @@ class FoldNorms(Pass):
             centred = with_weights(model, weights=new, centered=True)
             return replace(draft, model=centred, folded=True)
         return replace(draft, model=with_weights(model, weights=new), folded=True)
-

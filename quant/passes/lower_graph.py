@@ -21,7 +21,9 @@ from quant.passes.draft import Draft, Pass
 from quant.rotation_check import check_rotations
 
 LOWERINGS: dict[type, Callable[[str, Source[Any]], Model]] = {
-    Mamba: mamba.lower, Mamba2: mamba2.lower, BiMamba: bimamba.lower,
+    Mamba: mamba.lower,
+    Mamba2: mamba2.lower,
+    BiMamba: bimamba.lower,
 }
 
 

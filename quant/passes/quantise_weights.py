@@ -11,7 +11,7 @@ from quant.brevitas_bridge import round_weights
 from quant.calibrate import collect_inputs
 from quant.family import linears, with_weights
 from quant.passes.draft import Draft, Pass
-from quant.weights import IntWeight, WeightFormat, quantise_matrix
+from quant.weights import WeightFormat, quantise_matrix
 
 Rounding = Literal["nearest", "gptq", "qronos"]
 MOST_ROWS = 4096
@@ -47,8 +47,9 @@ class QuantiseWeights(Pass):
                 float_inputs = now
                 if self.rounding == "qronos":
                     float_inputs = collect_inputs(draft.model, calibration, {tap})[tap][:MOST_ROWS]
-                codes = round_weights(weight, done.scales(), fmt.bits, float_inputs / gain,
-                                      self.rounding, now / gain)
+                codes = round_weights(
+                    weight, done.scales(), fmt.bits, float_inputs / gain, self.rounding, now / gain
+                )
                 done = replace(done, codes=codes.numpy())
             matrices[matrix] = done
             model = with_weights(model, {matrix: done.real() / gain})
@@ -60,12 +61,3 @@ def online_gain(draft: Draft, matrix: str) -> float:
     if draft.model.out_hadamard and kind_of(matrix) == "out_proj":
         return float(draft.model.config.intermediate_size) ** -0.5
     return 1.0
-
-
-def bare_matrices(shapes: dict[str, tuple[int, ...]], names: list[str], default: WeightFormat,
-                  kinds: dict[str, WeightFormat]) -> dict[str, IntWeight]:
-    """Return the formats of matrices without data, for graphs from a config alone."""
-    return {
-        n: IntWeight(kinds.get(kind_of(n), default), (shapes[n][0], shapes[n][1])) for n in names
-    }
-

@@ -56,6 +56,8 @@ class RotateState(Pass):
             )
         n = model.config.state_size
         if n & (n - 1):
-            raise UserError(f"rotate_state: state size {n} is not a power of two, so that the "
-                            "rotation's gain is no shift")
+            raise UserError(
+                f"rotate_state: state size {n} is not a power of two, so that the "
+                "rotation's gain is no shift"
+            )
         return replace(draft, model=with_weights(model, {}, state_hadamard=True))

@@ -38,7 +38,9 @@ class RotateResidual(Pass):
     def apply(self, draft: Draft, calibration: Tensor) -> Draft:
         """Rotate; raise UserError unless the norms were folded first."""
         if not draft.folded:
-            raise UserError("rotate_residual: norm weights do not commute with it; fold_norms first")
+            raise UserError(
+                "rotate_residual: norm weights do not commute with it; fold_norms first"
+            )
         if draft.basis:
             raise UserError(f"rotate_residual: the residual is already rotated ({draft.basis})")
         model = draft.model
