@@ -7,12 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from cosim.ir.types import IntType, i
-from cosim.ops import Add, GroupScale, Linear, Quantize, Rescale
+from cosim.ops import GroupScale, Linear, Quantize, Rescale
 from quant.formats import ActFormat
 from quant.lower.emit import Emitter, Fx
 from quant.weights import IntWeight
 
 STATIC_BITS = 15
+WIDE_SUM = i(32)
+BIAS_GUARD_BITS = 8
 # Where there are no weights: scales near 2^-14 with 8-bit multipliers, as trained models have.
 NOMINAL_EXPONENT = 14
 
@@ -87,21 +89,27 @@ def section(
     part = (
         acc.value if (start, stop) == (0, size) else em.slice(f"{name}.sum", acc.value, start, stop)
     )
-    plain = name if bias is None else f"{name}.product"
-    if acc.gain == 1.0:
-        out = em.requant(plain, part, dtype, frac)
-    else:
-        frac = np.asarray(frac, dtype=np.int64)
-        multiplier, shift = _ratio(acc.gain)
-        shifts = np.broadcast_to(part.frac + shift - frac, (stop - start,))
-        m = em.small(f"{plain}.m", np.array([multiplier]))
-        s = em.shift(plain, shifts, 1)
-        out = em.node(plain, Rescale(dtype), [part.name, m, s], frac)
+    frac = np.asarray(frac, dtype=np.int64)
     if bias is None:
-        return out
-    wide = i(max(dtype.bits, 16))
-    constant = em.fixed(f"{name}.bias", bias, (stop - start,), wide, frac)
-    return em.node(name, Add(dtype), [out.name, constant.name], frac)
+        return _move(em, name, part, acc.gain, dtype, frac)
+    # Narrow types get the bias while there are guard bits, so that they round and saturate once.
+    narrow = dtype.bits < WIDE_SUM.bits // 2
+    wide, fine = (WIDE_SUM, frac + BIAS_GUARD_BITS) if narrow else (dtype, frac)
+    product = _move(em, f"{name}.product", part, acc.gain, wide, fine)
+    constant = em.fixed(f"{name}.bias", bias, (stop - start,), wide, fine)
+    total = em.add(f"{name}.biased" if narrow else name, product, constant, wide)
+    return em.requant(name, total, dtype, frac) if narrow else total
+
+
+def _move(em: Emitter, name: str, x: Fx, gain: float, dtype: IntType, frac: np.ndarray) -> Fx:
+    """Multiply by a real gain and move the binary point to `frac`."""
+    if gain == 1.0:
+        return em.requant(name, x, dtype, frac)
+    multiplier, shift = _ratio(gain)
+    shifts = np.broadcast_to(x.frac + shift - frac, (em.type(x).shape[0],))
+    m = em.small(f"{name}.m", np.array([multiplier]))
+    s = em.shift(name, shifts, 1)
+    return em.node(name, Rescale(dtype), [x.name, m, s], frac)
 
 
 def _ratio(value: float) -> tuple[int, int]:
