@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from cosim.ir.errors import UserError
 from cosim.ir.model import Model
 from quant.family import FloatModel
 from quant.formats import ActFormat
@@ -41,3 +42,12 @@ class Pass:
     def apply(self, draft: Draft, calibration: Tensor) -> Draft:
         """Return the next draft; `calibration` are tokens [B, T]."""
         raise NotImplementedError
+
+
+def refuse_quantised(draft: Draft, step: str) -> None:
+    """Raise UserError where a pass would change weights whose integers are already chosen."""
+    if draft.matrices:
+        raise UserError(
+            f"{step}: the matrices are quantised already and would keep their old integers; put "
+            f"{step} before quantise_weights"
+        )

@@ -11,7 +11,7 @@ from torch import Tensor
 from quant.family import with_weights
 from quant.models.bimamba import BiMamba
 from quant.models.mamba2 import Mamba2
-from quant.passes.draft import Draft, Pass
+from quant.passes.draft import Draft, Pass, refuse_quantised
 
 HEAD, FINAL = "lm_head", "backbone.norm_f"
 
@@ -41,7 +41,8 @@ class FoldNorms(Pass):
     keeps_function: ClassVar[bool] = True
 
     def apply(self, draft: Draft, calibration: Tensor) -> Draft:
-        """Fold all norms of the model."""
+        """Fold all norms of the model; raise UserError once matrices are quantised."""
+        refuse_quantised(draft, self.name)
         model = draft.model
         old, layers = model.weights, model.config.num_hidden_layers
         new: dict[str, Tensor] = {}

@@ -12,7 +12,7 @@ from cosim.ir.errors import UserError
 from cosim.ops.hadamard import hadamard_matrix
 from quant.family import with_weights
 from quant.models.mamba2 import Mamba2
-from quant.passes.draft import Draft, Pass
+from quant.passes.draft import Draft, Pass, refuse_quantised
 from quant.passes.fold_norms import residual_writers
 
 
@@ -24,7 +24,8 @@ class RotateOut(Pass):
     keeps_function: ClassVar[bool] = True
 
     def apply(self, draft: Draft, calibration: Tensor) -> Draft:
-        """Fuse the inverse into out_proj."""
+        """Fuse the inverse into out_proj; raise UserError where the order of passes is wrong."""
+        refuse_quantised(draft, self.name)
         model = draft.model
         if not draft.folded:
             raise UserError("rotate_out: norm weights do not commute with it; fold_norms first")
@@ -54,6 +55,8 @@ class RotateState(Pass):
                 "rotate_state: only Mamba-2 has one decay per head; in Mamba-1 each state element "
                 "decays by itself and a rotation would change the result"
             )
+        if model.state_hadamard:
+            raise UserError("rotate_state: B and C are already rotated")
         n = model.config.state_size
         if n & (n - 1):
             raise UserError(

@@ -15,7 +15,7 @@ from torch import Tensor
 from cosim.ir.errors import UserError
 from cosim.ops.hadamard import hadamard_matrix
 from quant.family import with_weights
-from quant.passes.draft import Draft, Pass
+from quant.passes.draft import Draft, Pass, refuse_quantised
 from quant.passes.fold_norms import residual_readers, residual_writers
 
 
@@ -36,7 +36,8 @@ class RotateResidual(Pass):
     keeps_function: ClassVar[bool] = True
 
     def apply(self, draft: Draft, calibration: Tensor) -> Draft:
-        """Rotate; raise UserError unless the norms were folded first."""
+        """Rotate; raise UserError unless norms are folded and matrices not yet quantised."""
+        refuse_quantised(draft, self.name)
         if not draft.folded:
             raise UserError(
                 "rotate_residual: norm weights do not commute with it; fold_norms first"
