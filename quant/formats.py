@@ -37,13 +37,15 @@ class SsmFormat:
 
     Bits of the convolution's input and taps, of x, B and C, of dt and of the fraction of the
     decay's complement; the state's format; bits of the embedding. `headroom` is the room that
-    values of 16 bits and more keep above their calibrated maximum.
+    values of 16 bits and more keep above their calibrated maximum. A state per channel (Mamba-1)
+    has a format of its own: no norm follows it, and it spans more decades.
     """
 
     conv_bits: int = 8
     tap_bits: int = 8
     operand_bits: int = 8
     state: StateFormat = "int16"
+    channel_state: StateFormat = "int24"
     dt_bits: int = 24
     decay_bits: int = 20
     embed_bits: int = 8

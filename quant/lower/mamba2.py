@@ -155,6 +155,7 @@ def _ssm(em: Emitter, src: Source[Config], layer: int, conv_in: Fx, dt_raw: Fx) 
         bounds,
         fmt,
         NORM_INPUT,
+        fmt.state,
     )
     return em.reshape(f"{p}.y", y, (inner,))
 

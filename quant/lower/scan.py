@@ -14,7 +14,7 @@ import numpy as np
 
 from cosim.ir.types import IntType, TensorType, i
 from cosim.ops import Contract, DecayUpdate, Dequantize, GroupScale, Quantize
-from quant.formats import SsmFormat
+from quant.formats import SsmFormat, StateFormat
 from quant.lower.emit import Emitter, Fx, frac_for
 
 STATE_GROUP = 8
@@ -45,10 +45,10 @@ def scan(
     skip_shape: tuple[int, ...],
     ranges: ScanRanges,
     fmt: SsmFormat,
-    wide: IntType,
+    wide: IntType, state_format: StateFormat,
 ) -> Fx:
     """Emit the state update and y = C h + D x; return y of type `wide`, one binary point."""
-    width = i(STATE_WIDTH[fmt.state])
+    width = i(STATE_WIDTH[state_format])
     state_frac = frac_for(ranges.state, width, fmt.headroom)
     # The lift of u*b to the state's binary point must not be negative.
     drive_frac = np.minimum(
@@ -58,7 +58,7 @@ def scan(
     lift = em.small(f"{prefix}.lift", state_frac + fmt.decay_bits - drive_frac - b.frac)
     update = DecayUpdate(fmt.decay_bits, width)
     operands = [k.name, drive.name, b.name, lift]
-    if fmt.state == "int8 group":
+    if state_format == "int8 group":
         h = _grouped_state(em, prefix, shape, update, operands, state_frac)
     else:
         state = em.builder.state(f"{prefix}.h", TensorType.full(width, shape))

@@ -101,4 +101,5 @@ def selective_scan(
         bounds,
         src.ssm,
         WIDE,
+        src.ssm.channel_state,
     )
