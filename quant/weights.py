@@ -5,7 +5,8 @@ Glossary:
     m [R, G]  integer multiplier of each row and group of `group` columns (last one may be short)
     e [R]     exponent of the row, so that W ~ codes * m * 2^-e
 Scale kinds: "pot" (m a power of two), "two_term" (m a sum of two powers of two, as LightMamba
-uses), "integer" (any m up to 255). Each group's clip is searched for the least squared error.
+uses), "integer" (any m up to 255). Scales are rounded up, so that no weight is clipped; with
+`search_clip` a smaller scale is taken for a group where its squared error is less.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from cosim.ir.types import IntType, i, smallest_type
 
 ScaleKind = Literal["pot", "two_term", "integer"]
 MULTIPLIER_BITS = 8
-CLIPS = tuple(c / 20 for c in range(20, 9, -1))
+CLIPS = (0.995, *(c / 20 for c in range(19, 4, -1)))
+# All smaller weights are as good as zero; also keeps the scale of a row of zeros finite.
+LEAST_PEAK = 1e-12
 
 
 @dataclass(frozen=True)
@@ -100,15 +103,28 @@ def quantise_matrix(weight: Tensor, fmt: WeightFormat) -> IntWeight:
     padded = np.zeros((rows, count * group))
     padded[:, :k] = w
     blocks = padded.reshape(rows, count, group)
-    scale = _ideal_scales(blocks, fmt)
-    multipliers, exponents = integer_scales(scale, fmt.scale)
-    exact = multipliers * np.exp2(-exponents.astype(np.float64))[:, None]
-    codes = _round(blocks, exact, fmt.bits).reshape(rows, -1)[:, :k]
-    return IntWeight(fmt, (rows, k), codes.astype(np.int64), multipliers, exponents)
+    full = _full_scales(blocks, fmt.bits)
+    multipliers, exponents = integer_scales(full, fmt.scale)
+    lsb = np.exp2(-exponents.astype(np.float64))[:, None]
+    codes = _round(blocks, multipliers * lsb, fmt.bits)
+    if fmt.search_clip:
+        least = _squared_error(blocks, codes, multipliers * lsb)
+        for clip in CLIPS:
+            tried = _round_up(full * clip / lsb, fmt.scale)
+            found = _round(blocks, tried * lsb, fmt.bits)
+            error = _squared_error(blocks, found, tried * lsb)
+            better = error < least
+            least = np.where(better, error, least)
+            multipliers = np.where(better, tried, multipliers)
+            codes = np.where(better[..., None], found, codes)
+    codes = codes.reshape(rows, -1)[:, :k].astype(np.int64)
+    return IntWeight(fmt, (rows, k), codes, multipliers, exponents)
 
 
 def integer_scales(scale: np.ndarray, kind: ScaleKind) -> tuple[np.ndarray, np.ndarray]:
-    """Approximate positive scales [R, G] by m * 2^-e with m of 8 bits; return (m, e).
+    """Round positive scales [R, G] up to m * 2^-e with m of 8 bits, so that nothing clips.
+
+    Return (m [R, G], e [R]).
 
     >>> m, e = integer_scales(np.array([[0.75, 0.125]]), "integer")
     >>> (m * 2.0 ** -e[:, None]).tolist()
@@ -116,15 +132,16 @@ def integer_scales(scale: np.ndarray, kind: ScaleKind) -> tuple[np.ndarray, np.n
     >>> integer_scales(np.array([[0.7, 0.1]]), "pot")[0].tolist()
     [[128, 16]]
     """
-    top = scale.max(axis=1)
-    exponents = (MULTIPLIER_BITS - 1 - np.floor(np.log2(top))).astype(np.int64)
-    ideal = scale * np.exp2(exponents)[:, None]
+    most = _multipliers(kind)[-1]
+    exponents = np.floor(np.log2(most / scale.max(axis=1))).astype(np.int64)
+    return _round_up(scale * np.exp2(exponents)[:, None], kind), exponents
+
+
+def _round_up(ideal: np.ndarray, kind: ScaleKind) -> np.ndarray:
+    """Return the smallest allowed multipliers that are not below `ideal` (but for its rounding)."""
     allowed = _multipliers(kind)
-    if kind == "pot":  # nearest in the logarithm: a scale's error is relative
-        pick = np.abs(np.log2(np.maximum(ideal, 0.5))[..., None] - np.log2(allowed)).argmin(axis=-1)
-    else:
-        pick = np.abs(ideal[..., None] - allowed).argmin(axis=-1)
-    return allowed[pick], exponents
+    place = np.searchsorted(allowed, ideal * (1 - 1e-12))
+    return allowed[np.minimum(place, len(allowed) - 1)]
 
 
 def _multipliers(kind: ScaleKind) -> np.ndarray:
@@ -138,23 +155,17 @@ def _multipliers(kind: ScaleKind) -> np.ndarray:
     return np.arange(1, top, dtype=np.int64)
 
 
-def _ideal_scales(blocks: np.ndarray, fmt: WeightFormat) -> np.ndarray:
-    qmax = (1 << (fmt.bits - 1)) - 1
-    full = np.maximum(np.abs(blocks).max(axis=-1), 1e-12) / qmax
-    # A row whose groups differ by more than the multiplier's range keeps its small groups exact
-    # to the smallest multiplier only; that bounds the spread.
-    full = np.maximum(full, full.max(axis=1, keepdims=True) / (1 << (MULTIPLIER_BITS - 1)))
-    if not fmt.search_clip:
-        return full
-    best, least = full, np.full(full.shape, np.inf)
-    for clip in CLIPS:
-        scale = full * clip
-        error = ((_round(blocks, scale, fmt.bits) * scale[..., None] - blocks) ** 2).sum(axis=-1)
-        better = error < least
-        best, least = np.where(better, scale, best), np.where(better, error, least)
-    return best
+def _full_scales(blocks: np.ndarray, bits: int) -> np.ndarray:
+    """Return the scales [R, G] at which the largest element of each group has the largest code."""
+    full = np.maximum(np.abs(blocks).max(axis=-1), LEAST_PEAK) / ((1 << (bits - 1)) - 1)
+    # Multipliers span 8 bits: the small groups of a row of unlike groups get the smallest one.
+    return np.maximum(full, full.max(axis=1, keepdims=True) / (1 << (MULTIPLIER_BITS - 1)))
 
 
 def _round(blocks: np.ndarray, scale: np.ndarray, bits: int) -> np.ndarray:
     hi = (1 << (bits - 1)) - 1
     return np.clip(np.floor(blocks / scale[..., None] + 0.5), -hi - 1, hi)
+
+
+def _squared_error(blocks: np.ndarray, codes: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    return ((codes * scale[..., None] - blocks) ** 2).sum(axis=-1)
