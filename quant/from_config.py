@@ -43,6 +43,7 @@ def lower_config(name: str, config: AnyConfig, recipe: Recipe) -> Model:
     }
     source = Source(
         config=config,
+        shapes=shapes,
         tensors=None,
         matrices=matrices,
         ranges=NominalRanges(),

@@ -76,7 +76,7 @@ def head(em: Emitter, src: Source[Any], r: Fx, classes: int, epsilon: float) -> 
         src.ranges.of("final_norm", (size,)),
     )
     frac = int(frac_for(src.ranges.of("logits", (classes,)).max(), i(32), 8.0))
-    logits = section(em, "logits", acc, 0, classes, i(32), min(frac, 20), src.array("lm_head.bias"))
+    logits = section(em, "logits", acc, 0, classes, i(32), min(frac, 20), src.bias("lm_head.bias"))
     em.builder.output("logits", logits.name)
     em.builder.output("next", em.node("next", Argmax(), [logits.name], 0).name)
     return logits

@@ -57,7 +57,7 @@ def _mixer(em: Emitter, src: Source[Config], layer: int, r: Fx) -> Fx:
         src.act("in_proj"),
         top("norm", c.hidden_size),
     )
-    bias = src.array(f"{mixer}.in_proj.bias")
+    bias = src.bias(f"{mixer}.in_proj.bias")
 
     def part(what: str, start: int, stop: int, bits: int, headroom: float, per: bool) -> Fx:
         peak = top("in_proj", 2 * inner + 2 * groups * n + c.num_heads)[start:stop]
@@ -82,7 +82,7 @@ def _dt_raw(
     bias: np.ndarray | None,
 ) -> Fx:
     c, p = src.config, f"layers.{layer}"
-    total = src.array(f"backbone.layers.{layer}.mixer.dt_bias")
+    total = src.bias(f"backbone.layers.{layer}.mixer.dt_bias")
     if total is not None and bias is not None:
         total = total + bias[start:]
     peak = src.ranges.of(f"{p}.dt_raw", (c.num_heads,)).max()

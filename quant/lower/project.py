@@ -64,7 +64,7 @@ def gate_and_project(
         src.act("out_proj"),
         peaks,
     )
-    bias = src.array(matrix.replace(".weight", ".bias"))
+    bias = src.bias(matrix.replace(".weight", ".bias"))
     return section(em, f"{p}.out", acc, 0, c.hidden_size, i(32), residual_frac(src, layer), bias)
 
 
@@ -93,7 +93,7 @@ def project_in(em: Emitter, src: Source[Any], layer: int, r: Fx, epsilon: float)
         src.act("in_proj"),
         src.ranges.of(f"{p}.norm", (size,)),
     )
-    bias = src.array(matrix.replace(".weight", ".bias"))
+    bias = src.bias(matrix.replace(".weight", ".bias"))
     first, second = (None, None) if bias is None else (bias[:inner], bias[inner:])
     bits = i(src.ssm.conv_bits)
     conv_in = section(

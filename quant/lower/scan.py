@@ -45,7 +45,8 @@ def scan(
     skip_shape: tuple[int, ...],
     ranges: ScanRanges,
     fmt: SsmFormat,
-    wide: IntType, state_format: StateFormat,
+    wide: IntType,
+    state_format: StateFormat,
 ) -> Fx:
     """Emit the state update and y = C h + D x; return y of type `wide`, one binary point."""
     width = i(STATE_WIDTH[state_format])

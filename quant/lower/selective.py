@@ -39,7 +39,7 @@ def selective_operands(
         src.act("x_proj"),
         x_top,
     )
-    bias = src.array(f"{mixer}.x_proj.bias")
+    bias = src.bias(f"{mixer}.x_proj.bias")
 
     def part(what: str, start: int, size: int, bits: int, headroom: float) -> Fx:
         frac = frac_for(src.ranges.of(f"{p}.{what}", (size,)).max(), i(bits), headroom)
@@ -59,7 +59,7 @@ def selective_operands(
         src.act("dt_proj"),
         src.ranges.of(f"{p}.dt_rank", (rank,)),
     )
-    dt_bias = src.array(f"{mixer}.dt_proj.bias")
+    dt_bias = src.bias(f"{mixer}.dt_proj.bias")
     top = src.ranges.of(f"{p}.dt_raw", (inner,)).max()
     if dt_bias is not None:
         top = max(top, np.abs(dt_bias).max())

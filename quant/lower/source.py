@@ -18,9 +18,13 @@ C = TypeVar("C")
 
 @dataclass(frozen=True)
 class Source(Generic[C]):
-    """Hold one model ready to be lowered; `tensors` is None for a graph from a config alone."""
+    """Hold one model ready to be lowered; `tensors` is None for a graph from a config alone.
+
+    `shapes` are those of all weights by name, and so say which biases the model has.
+    """
 
     config: C
+    shapes: Mapping[str, tuple[int, ...]]
     tensors: Mapping[str, Tensor] | None
     matrices: Mapping[str, IntWeight]
     ranges: Ranges
@@ -44,6 +48,12 @@ class Source(Generic[C]):
         if self.tensors is None or name not in self.tensors:
             return None
         return self.tensors[name].double().numpy()
+
+    def bias(self, name: str) -> np.ndarray | None:
+        """Return a bias as float64, None where the model has none; zeros stand for no data."""
+        if name not in self.shapes:
+            return None
+        return np.zeros(self.shapes[name]) if self.tensors is None else self.array(name)
 
     def weight_name(self, matrix: str, rotated_by: int = 0) -> str:
         """Name a weight constant after the rotations fused into it.

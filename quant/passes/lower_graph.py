@@ -45,6 +45,7 @@ class LowerGraph(Pass):
         model = draft.model
         source = Source(
             config=model.config,
+            shapes={n: tuple(w.shape) for n, w in model.weights.items()},
             tensors=model.weights,
             matrices=draft.matrices,
             ranges=measure_ranges(model, calibration),
