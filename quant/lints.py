@@ -15,7 +15,7 @@ from torch import Tensor
 
 from cosim.ir.graph import Graph, Node
 from cosim.ir.model import Model
-from cosim.ops import Contract, DecayUpdate, Fir, Linear
+from cosim.ops import ALL, Contract, DecayUpdate, Dequantize, Fir, Linear
 from cosim.reference import Run
 from cosim.torch_exec import TorchExecutor
 
@@ -23,6 +23,9 @@ from cosim.torch_exec import TorchExecutor
 LEAST_DECAY_LSBS = 16.0
 # A state that stops moving above 1/16 of its ceiling forgets visibly late.
 MOST_DEADBAND = 1 / 16
+# The largest code of a group with a shared scale is in the upper half of the codes, and the scale
+# follows it down: only a deadband that reaches this half stops a group's maximum, at any size.
+MOST_GROUP_DEADBAND = 1 / 2
 MOST_SATURATION = 1e-3
 # One DSP48 or DSP58 accumulates 48 bits (AMD UG579, UG1366/AM004).
 ACCUMULATOR_BITS = 48
@@ -48,6 +51,7 @@ def lint_model(model: Model, tokens: Tensor) -> tuple[Lint, ...]:
         for node in s.graph.nodes
         if isinstance(node.op, DecayUpdate)
         for k in (0, 1)
+        if node.inputs[k] not in s.graph.consts
     }
     run = TorchExecutor(model).run({"token": tokens.numpy()}, keep=watched)
     found = [*_states(model, run), *_saturations(run), *_accumulators(model), _integers(model)]
@@ -59,8 +63,12 @@ def _states(model: Model, run: Run) -> Iterator[Lint]:
         for node in segment.graph.nodes:
             if isinstance(node.op, DecayUpdate):
                 where = f"{segment.name}/{node.name}"
-                k = run.values[f"{segment.name}/{node.inputs[1]}"]
-                h = run.values[f"{segment.name}/{node.inputs[0]}"]
+                h, k = (
+                    segment.graph.tensors[n]
+                    if n in segment.graph.consts
+                    else run.values[f"{segment.name}/{n}"]
+                    for n in node.inputs[:2]
+                )
                 yield from _state(segment.graph, node, where, k, h)
 
 
@@ -79,19 +87,21 @@ def _state(graph: Graph, node: Node, where: str, k: np.ndarray, h: np.ndarray) -
         f"the smallest 1 - decay seen is {slowest:.0f} LSB of 2^-{op.decay_bits}; {frozen} of "
         f"{least.size} decays rounded to exactly 1",
     )
-    # Rounding half up stops moving where |h| k < 1/2 LSB.
-    deadband = 0.5 * 2.0**op.decay_bits / np.maximum(least, 0.5)
-    share = deadband / op.dtype.hi
+    # Rounding half up stops moving where |h| k < 1/2 LSB: of the state, or of a group's scale.
+    code_bits = _code_bits(graph, node)
+    ceiling = (1 << (code_bits - 1)) - 1 if code_bits else op.dtype.hi
+    limit, whose = (MOST_GROUP_DEADBAND, "group's ") if code_bits else (MOST_DEADBAND, "")
+    deadband = 0.5 * 2.0**op.decay_bits / np.maximum(least, 1)
+    share = np.where(least == 0, 1.0, np.minimum(deadband / ceiling, 1.0))
     worst = float(share.max())
     yield Lint(
         "state deadband",
         where,
         worst,
-        MOST_DEADBAND,
-        worst > MOST_DEADBAND,
-        f"without input the slowest state stops at {worst:.2%} of its ceiling; "
-        f"{int((share > MOST_DEADBAND).sum())} of {share.size} heads or channels stop above "
-        f"{MOST_DEADBAND:.1%}",
+        limit,
+        worst > limit,
+        f"without input the slowest state stops at {worst:.2%} of its {whose}ceiling; "
+        f"{int((share > limit).sum())} of {share.size} heads or channels stop above {limit:.1%}",
     )
     reached = float(np.abs(h).max()) / op.dtype.hi
     yield Lint(
@@ -102,6 +112,14 @@ def _state(graph: Graph, node: Node, where: str, k: np.ndarray, h: np.ndarray) -
         reached > 0.99,
         f"the state reached {reached:.1%} of its ceiling",
     )
+
+
+def _code_bits(graph: Graph, update: Node) -> int:
+    """Return the width of the codes that a state is kept in, 0 where it is kept as it is."""
+    for node in graph.nodes:
+        if node.name == update.inputs[0] and isinstance(node.op, Dequantize):
+            return graph.types[node.inputs[0]].dtype.bits
+    return 0
 
 
 def _saturations(run: Run) -> Iterator[Lint]:
@@ -135,12 +153,13 @@ def _accumulators(model: Model) -> Iterator[Lint]:
 
 
 def _integers(model: Model) -> Lint:
-    nodes = sum(len(s.graph.nodes) for s in model.segments)
+    ops = [node.op for s in model.segments for node in s.graph.nodes]
+    share = sum(type(op) in ALL for op in ops) / len(ops)
     return Lint(
         "integer share",
         model.name,
+        share,
         1.0,
-        1.0,
-        False,
-        f"{nodes} of {nodes} operators are integer: the graph has no others",
+        share < 1.0,
+        f"{share:.1%} of {len(ops)} operators are integer",
     )
