@@ -61,6 +61,7 @@ def test_the_trace_has_a_process_per_recipe(priced):
     for pid in names:
         tracks = {e["tid"] for e in events if e["pid"] == pid and e["name"] == "thread_name"}
         tasks = [e for e in events if e["pid"] == pid and e["ph"] == "X"]
+        assert tasks
         assert {e["tid"] for e in tasks} == tracks
         assert all(e["dur"] > 0 for e in tasks)
 

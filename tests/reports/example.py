@@ -112,7 +112,7 @@ def summary(first: str | None = None) -> Summary:
                 "u280",
                 token[r],
                 int(token[r] * 1.6),
-                300e6 / token[r],
+                300e6 / token[r] * (1.1 if "rtn" in r else 1.0),
                 sum(c.energy_pj for c in all_costs[r]),
                 "memory bandwidth",
             )
