@@ -1,4 +1,4 @@
-"""Draw random models of the three families from their configs, with outliers as trained ones have."""
+"""Draw random models of the three families from their configs, outliers included."""
 
 from dataclasses import replace
 

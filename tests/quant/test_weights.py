@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -105,18 +107,13 @@ def test_searching_the_clip_is_never_worse(kind, bits):
 @pytest.mark.parametrize("search", [False, True])
 def test_the_error_falls_with_finer_groups_and_with_wider_codes(kind, search):
     w = matrix(rows=64)
-    by_group = [
-        (rms(quantise_matrix(w, WeightFormat(4, g, kind, search)), w) / w.std(dim=1).numpy()).mean()
-        for g in (0, 64, 16, 4)
-    ]
-    assert all(b < a for a, b in zip(by_group, by_group[1:], strict=False))
-    by_bits = [
-        (
-            rms(quantise_matrix(w, WeightFormat(b, 32, kind, search)), w) / w.std(dim=1).numpy()
-        ).mean()
-        for b in (2, 3, 4, 6, 8)
-    ]
-    assert all(b < 0.75 * a for a, b in zip(by_bits, by_bits[1:], strict=False))
+
+    def mean_error(bits, group):
+        q = quantise_matrix(w, WeightFormat(bits, group, kind, search))
+        return (rms(q, w) / w.std(dim=1).numpy()).mean()
+
+    assert all(b < a for a, b in pairwise(mean_error(4, group) for group in (0, 64, 16, 4)))
+    assert all(b < 0.75 * a for a, b in pairwise(mean_error(bits, 32) for bits in (2, 3, 4, 6, 8)))
 
 
 def test_eight_bits_with_integer_multipliers_come_near_the_ideal_scale():
