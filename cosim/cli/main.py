@@ -16,6 +16,9 @@ GOOD, MISMATCH, BAD_INPUT, OUR_FAULT, STOPPED = 0, 1, 2, 3, 130
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command in `argv` (default: the process's own) and return the exit status."""
+    # Idle OpenMP threads sleep instead of spinning: with two busy processes on two cores, torch is
+    # twenty times slower otherwise. It must be set before torch loads.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without µ shows ? and goes on

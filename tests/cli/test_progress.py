@@ -6,7 +6,7 @@ import sys
 
 from cosim.cli.progress import BarsOnTerminal, Lines, make_progress
 from cosim.flow.progress import Progress
-from tests.cli.command import ROOT
+from tests.cli.command import ROOT, command
 from tests.cli.tiny import write_text
 
 
@@ -63,3 +63,12 @@ def test_a_task_that_breaks_off_leaves_no_bar():
         progress.begin("score w4a4")
     assert progress._task is None
     assert not progress._bars.live.is_started
+
+
+def test_threads_sleep_while_they_wait(monkeypatch):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    command("machines")
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    command("machines")
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
