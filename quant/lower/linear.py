@@ -93,7 +93,7 @@ def section(
     if bias is None:
         return _move(em, name, part, acc.gain, dtype, frac)
     # Narrow types get the bias while there are guard bits, so that they round and saturate once.
-    narrow = dtype.bits < WIDE_SUM.bits // 2
+    narrow = dtype.bits < WIDE_SUM.bits
     wide, fine = (WIDE_SUM, frac + BIAS_GUARD_BITS) if narrow else (dtype, frac)
     product = _move(em, f"{name}.product", part, acc.gain, wide, fine)
     constant = em.fixed(f"{name}.bias", bias, (stop - start,), wide, fine)

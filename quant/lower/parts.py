@@ -22,6 +22,7 @@ DECAY_MANTISSA_BITS = 5
 # v = dt |A| saturates at 16, where the decay e^-16 is below every LSB here.
 V_BITS, V_FRAC = 24, 20
 NORM_INPUT = i(24)
+CONV_BIAS = i(32)
 ZERO_LINE = (0.0, 0.0)
 UNIT_LINE = (1.0, 0.0)
 
@@ -64,6 +65,8 @@ def convolution(
     tap_frac = np.zeros(channels, dtype=np.int64)
     if taps is not None:
         tap_frac = frac_for(np.abs(taps).max(axis=0), tap_type, 1.0)
+    if bias is not None:  # taps so small that the bias would saturate beside them lose bits
+        tap_frac = np.minimum(tap_frac, frac_for(np.abs(bias), CONV_BIAS, 1.0) - x.frac)
     window = em.builder.state(
         f"{prefix}.window", TensorType.full(em.type(x).dtype, (width, channels))
     )
@@ -72,7 +75,7 @@ def convolution(
     w = em.fixed(f"{prefix}.taps", taps, (width, channels), tap_type, tap_frac)
     frac = np.broadcast_to(x.frac + tap_frac, (channels,))
     real_bias = np.zeros(channels) if bias is None and em.has_weights else bias
-    b = em.fixed(f"{prefix}.bias", real_bias, (channels,), i(32), frac)
+    b = em.fixed(f"{prefix}.bias", real_bias, (channels,), CONV_BIAS, frac)
     total = em.node(f"{prefix}.fir", Fir(), [pushed.name, w.name, b.name], frac)
     return em.requant(f"{prefix}.out", total, i(16), frac_for(absmax.max(), i(16), fmt.headroom))
 
