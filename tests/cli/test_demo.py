@@ -8,7 +8,9 @@ import time
 
 import pytest
 
+from tests.browser import Browser, View
 from tests.cli.command import ROOT
+from tests.reports.test_html import CONTRAST
 
 
 def demo(folder):
@@ -50,3 +52,10 @@ def test_the_demo_is_whole_fast_and_accurate(tmp_path):
     assert again == data
     assert said.count(": reused") == 1 + 5 * 4  # float, and five steps of four recipes
     assert time.perf_counter() - started < 60
+
+    with Browser() as browser:  # skips where Chromium is not installed; all else is done by now
+        for view in (View(width=390, dark=True), View(width=1280)):
+            page = browser.open(tmp_path / "run/report.html", view)
+            assert page.errors == []
+            assert page.evaluate("document.documentElement.scrollWidth") <= view.width
+            assert page.evaluate(CONTRAST) == []
