@@ -128,7 +128,7 @@ def test_a_grouped_int8_state_stops_where_its_largest_code_does(slow):
     k = [round(slow * 2**20)] * HEADS
     model = recurrence(k, 20, 24, grouped=True)
     codes = np.full((HEADS, STATES), 127)
-    exponents = np.array([6, 9, 12, 15])
+    exponents = np.array([10, 12, 14, 16])
     h = frozen(model, {"h": codes, "h.scale": exponents[:, None]}, 3000)
     lint = lints(model, [0, 0])["state deadband"]
     expected = min(0.5 / (k[0] / 2**20) / 127, 1.0)
