@@ -12,7 +12,7 @@ import torch
 from cosim.flow.folder import RunFolder, digest
 from cosim.flow.request import Request
 from cosim.flow.score import Scorer
-from cosim.flow.sources import Source, find_source
+from cosim.flow.sources import TYPESEG, Source, find_source
 from cosim.flow.tokens import BYTE_VOCABULARIES, read_tokens
 from cosim.ir.errors import UserError
 from cosim.ir.file import load_model as load_graph
@@ -21,6 +21,7 @@ from cosim.ops import OPS
 from quant.family import FloatModel
 from quant.models import load_model
 from quant.models.bimamba import BYTE_VALUES, BiMamba
+from quant.pinned_text import pinned_windows
 
 
 @dataclass(frozen=True)
@@ -69,15 +70,20 @@ class Bench:
     def split(self) -> Split:
         """Read the text: its first part is scored, its last part calibrates."""
         ask = self.request
+        if self.source.where == TYPESEG and ask.text is None:
+            return self._pinned()
         path = Path(ask.text) if ask.text else self.source.text
+        other_path = None if ask.text else self.source.calibration
+        if ask.calibration:
+            other_path = Path(ask.calibration)
         if path is None:
             raise UserError(
                 f"model {self.source.name} has no text beside it; give one with --text FILE"
             )
         window = ask.window
-        if ask.calibration:
+        if other_path is not None:
             scored = read_tokens(path, self.vocabulary, window)
-            other = read_tokens(Path(ask.calibration), self.vocabulary, window)
+            other = read_tokens(other_path, self.vocabulary, window)
         else:
             tokens = read_tokens(path, self.vocabulary, 2 * window)
             count = min(ask.calibration_windows, tokens.size // window // 2)
@@ -86,6 +92,18 @@ class Bench:
         calibration = other[: count * window].reshape(count, window)
         most = max(window, ask.score_tokens // window * window)
         return Split(scored[:most], calibration)
+
+    def _pinned(self) -> Split:
+        """Read typeseg's windows out of installed packages."""
+        window, count = self.request.window, self.request.calibration_windows
+        scored, calibration = (pinned_windows(use).numpy() for use in ("evaluate", "calibrate"))
+        if window != scored.shape[1]:
+            raise UserError(
+                f"typeseg's pinned text comes in windows of {scored.shape[1]} bytes, not {window}; "
+                "leave --window out or give a --text"
+            )
+        most = max(1, self.request.score_tokens // window)
+        return Split(scored[:most].reshape(-1), calibration[:count])
 
     @cached_property
     def calibration(self) -> torch.Tensor:

@@ -29,8 +29,8 @@ class Request:
     text: str | None = None
     calibration: str | None = None
     window: int = 512
-    score_tokens: int = 16384
-    calibration_windows: int = 8
+    score_tokens: int = 32768
+    calibration_windows: int = 64
     verify_tokens: int = 512
     prompt: str = ""
     write_tokens: int = 120

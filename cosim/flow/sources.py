@@ -13,16 +13,21 @@ from cosim.ir.errors import UserError
 ZOO = PROJECT / "quant" / "zoo"
 TYPESEG = "typeseg"
 HELD_OUT = "held_out.txt"
+CALIBRATION = "calibration.txt"
 
 
 @dataclass(frozen=True)
 class Source:
-    """Say what `quant.models.load_model` takes, and which text lies beside the model, if any."""
+    """Say what `quant.models.load_model` takes, and which texts lie beside the model, if any.
+
+    `text` is scored, `calibration` calibrates. typeseg has windows of installed packages instead.
+    """
 
     name: str
     where: str
     about: str
     text: Path | None = None
+    calibration: Path | None = None
 
     def digest(self) -> str:
         """Return the sha256 of the files that make the model."""
@@ -74,8 +79,8 @@ def _config(folder: Path) -> dict[str, object]:
 def _of_folder(folder: Path) -> Source:
     config = _config(folder)
     about = f"{config.get('model_type')}, {config.get('num_hidden_layers')} layers"
-    text = folder / HELD_OUT
-    return Source(folder.resolve().name, str(folder), about, text if text.is_file() else None)
+    text, other = (f if f.is_file() else None for f in (folder / HELD_OUT, folder / CALIBRATION))
+    return Source(folder.resolve().name, str(folder), about, text, other)
 
 
 def _typeseg() -> Source:

@@ -46,6 +46,7 @@ def save_model(model: Model, folder: Path) -> str:
         if tensors:
             try:
                 save_file(tensors, temporary / TENSOR_FILE)
+                (temporary / TENSOR_FILE).chmod(0o644)  # safetensors makes it private
             except SafetensorError as error:  # how the library reports a full disk
                 raise OSError(str(error)) from error
     return digest
