@@ -7,6 +7,7 @@ the graph and one run over some tokens; a lint warns where `value` is past `limi
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,9 +15,8 @@ import numpy as np
 from torch import Tensor
 
 from cosim.ir.graph import Graph, Node
-from cosim.ir.model import Model
+from cosim.ir.model import Model, Segment
 from cosim.ops import ALL, Contract, DecayUpdate, Dequantize, Fir, Linear
-from cosim.reference import Run
 from cosim.torch_exec import TorchExecutor
 
 # k of fewer LSBs is off by more than 1/32 when it is rounded.
@@ -29,6 +29,8 @@ MOST_GROUP_DEADBAND = 1 / 2
 MOST_SATURATION = 1e-3
 # One DSP48 or DSP58 accumulates 48 bits (AMD UG579, UG1366/AM004).
 ACCUMULATOR_BITS = 48
+# Elements of states kept at a time: a quarter GiB.
+MOST_KEPT = 1 << 25
 
 
 @dataclass(frozen=True)
@@ -43,39 +45,65 @@ class Lint:
     sentence: str
 
 
+@dataclass(frozen=True)
+class Seen:
+    """Hold what a run showed: extremes over all tokens by value, and saturation by node."""
+
+    least: dict[str, np.ndarray]
+    largest: dict[str, int]
+    clipped: Counter[str]
+    elements: Counter[str]
+
+
 def lint_model(model: Model, tokens: Tensor) -> tuple[Lint, ...]:
     """Return all lints of an integer model, from one run over tokens [1, T]."""
-    watched = {
-        f"{s.name}/{node.inputs[k]}"
-        for s in model.segments
-        for node in s.graph.nodes
-        if isinstance(node.op, DecayUpdate)
-        for k in (0, 1)
-        if node.inputs[k] not in s.graph.consts
-    }
-    run = TorchExecutor(model).run({"token": tokens.numpy()}, keep=watched)
-    found = [*_states(model, run), *_saturations(run), *_accumulators(model), _integers(model)]
+    seen = _watch(model, tokens.numpy())
+    found = [*_states(model, seen), *_saturations(seen), *_accumulators(model), _integers(model)]
     return tuple(found)
 
 
-def _states(model: Model, run: Run) -> Iterator[Lint]:
+def _watch(model: Model, tokens: np.ndarray) -> Seen:
+    """Run the model; where it is causal, in pieces, as states of many tokens fill the memory."""
+    types = {
+        f"{s.name}/{name}": s.graph.types[name]
+        for s in model.segments
+        for node in s.graph.nodes
+        if isinstance(node.op, DecayUpdate)
+        for name in node.inputs[:2]
+        if name not in s.graph.consts
+    }
+    piece = tokens.shape[1]
+    if model.is_causal:
+        piece = max(1, MOST_KEPT // max(sum(t.size for t in types.values()), 1))
+    executor, states = TorchExecutor(model), None
+    seen = Seen({}, {}, Counter(), Counter())
+    for start in range(0, tokens.shape[1], piece):
+        run = executor.run({"token": tokens[:, start : start + piece]}, states, keep=types)
+        states = run.states if model.is_causal else None
+        seen.clipped.update(run.clipped)
+        seen.elements.update(run.elements)
+        for name, value in run.values.items():
+            low = value.reshape(-1, *types[name].shape).min(axis=0)
+            top = max(int(value.max()), -int(value.min()))
+            seen.least[name] = np.minimum(low, seen.least.get(name, low))
+            seen.largest[name] = max(top, seen.largest.get(name, top))
+    return seen
+
+
+def _states(model: Model, seen: Seen) -> Iterator[Lint]:
     for segment in model.segments:
         for node in segment.graph.nodes:
             if isinstance(node.op, DecayUpdate):
-                where = f"{segment.name}/{node.name}"
-                h, k = (
-                    segment.graph.tensors[n]
-                    if n in segment.graph.consts
-                    else run.values[f"{segment.name}/{n}"]
-                    for n in node.inputs[:2]
-                )
-                yield from _state(segment.graph, node, where, k, h)
+                h, k = node.inputs[:2]
+                least = segment.graph.tensors[k] if k in segment.graph.consts else None
+                if least is None:
+                    least = seen.least[f"{segment.name}/{k}"]
+                yield from _state(segment, node, least, seen.largest[f"{segment.name}/{h}"])
 
 
-def _state(graph: Graph, node: Node, where: str, k: np.ndarray, h: np.ndarray) -> Iterator[Lint]:
-    op = node.op
+def _state(segment: Segment, node: Node, least: np.ndarray, largest: int) -> Iterator[Lint]:
+    op, where = node.op, f"{segment.name}/{node.name}"
     assert isinstance(op, DecayUpdate)
-    least = k.reshape(-1, *graph.types[node.inputs[1]].shape).min(axis=0)
     frozen = int((least == 0).sum())
     slowest = float(least.min())
     yield Lint(
@@ -88,7 +116,7 @@ def _state(graph: Graph, node: Node, where: str, k: np.ndarray, h: np.ndarray) -
         f"{least.size} decays rounded to exactly 1",
     )
     # Rounding half up stops moving where |h| k < 1/2 LSB: of the state, or of a group's scale.
-    code_bits = _code_bits(graph, node)
+    code_bits = _code_bits(segment.graph, node)
     ceiling = (1 << (code_bits - 1)) - 1 if code_bits else op.dtype.hi
     limit, whose = (MOST_GROUP_DEADBAND, "group's ") if code_bits else (MOST_DEADBAND, "")
     deadband = 0.5 * 2.0**op.decay_bits / np.maximum(least, 1)
@@ -103,7 +131,7 @@ def _state(graph: Graph, node: Node, where: str, k: np.ndarray, h: np.ndarray) -
         f"without input the slowest state stops at {worst:.2%} of its {whose}ceiling; "
         f"{int((share > limit).sum())} of {share.size} heads or channels stop above {limit:.1%}",
     )
-    reached = float(np.abs(h).max()) / op.dtype.hi
+    reached = largest / op.dtype.hi
     yield Lint(
         "state ceiling",
         where,
@@ -122,17 +150,17 @@ def _code_bits(graph: Graph, update: Node) -> int:
     return 0
 
 
-def _saturations(run: Run) -> Iterator[Lint]:
-    for name, clipped in run.clipped.items():
+def _saturations(seen: Seen) -> Iterator[Lint]:
+    for name, clipped in seen.clipped.items():
         if clipped:
-            rate = clipped / run.elements[name]
+            rate = clipped / seen.elements[name]
             yield Lint(
                 "saturation",
                 name,
                 rate,
                 MOST_SATURATION,
                 rate > MOST_SATURATION,
-                f"{clipped} of {run.elements[name]} values saturated ({rate:.2e})",
+                f"{clipped} of {seen.elements[name]} values saturated ({rate:.2e})",
             )
 
 

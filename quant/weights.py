@@ -48,7 +48,7 @@ class WeightFormat:
 
 @dataclass(frozen=True)
 class IntWeight:
-    """Hold a quantised matrix, or only its sizes where there are no weights."""
+    """Hold a quantised matrix, or only its sizes where there are no weights; codes are int8."""
 
     format: WeightFormat
     shape: tuple[int, int]
@@ -117,7 +117,7 @@ def quantise_matrix(weight: Tensor, fmt: WeightFormat) -> IntWeight:
             least = np.where(better, error, least)
             multipliers = np.where(better, tried, multipliers)
             codes = np.where(better[..., None], found, codes)
-    codes = codes.reshape(rows, -1)[:, :k].astype(np.int64)
+    codes = codes.reshape(rows, -1)[:, :k].astype(np.int8)
     return IntWeight(fmt, (rows, k), codes, multipliers, exponents)
 
 

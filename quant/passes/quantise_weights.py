@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
+import numpy as np
 from torch import Tensor
 
 from quant.brevitas_bridge import round_weights
@@ -50,7 +51,7 @@ class QuantiseWeights(Pass):
                 codes = round_weights(
                     weight, done.scales(), fmt.bits, float_inputs / gain, self.rounding, now / gain
                 )
-                done = replace(done, codes=codes.numpy())
+                done = replace(done, codes=codes.numpy().astype(np.int8))
             matrices[matrix] = done
             model = with_weights(model, {matrix: done.real() / gain})
         return replace(draft, model=model, matrices=matrices)

@@ -158,6 +158,17 @@ def test_decay_resolution_counts_the_smallest_seen_over_all_tokens():
     assert lints(recurrence([100, 30, 15, 99], 20, 24), [0])["decay resolution"].warns
 
 
+@pytest.mark.parametrize("kept", [1, HEADS * STATES * 3, 1 << 25])
+def test_a_run_in_pieces_finds_the_same(monkeypatch, kept):
+    model = random_model("mamba2")
+    tokens = random_tokens(model, 1, 50)
+    integer = quantise("x", model, RECIPES["w4a4"], tokens).model
+    whole = lint_model(integer, tokens)
+    monkeypatch.setattr("quant.lints.MOST_KEPT", kept)
+    assert lint_model(integer, tokens) == whole
+    assert any(x.kind == "saturation" for x in whole)
+
+
 def test_the_ceiling_warns_when_the_state_is_driven_against_it():
     calm = lints(recurrence([500] * 4, 12, 16, drive=100), [0] * 200)["state ceiling"]
     assert calm.value == pytest.approx(100 * 4096 / 500 / 32767, rel=0.01)
