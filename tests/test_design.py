@@ -228,7 +228,7 @@ def test_a_machine_too_small_for_any_design_says_what_is_short_and_by_how_much()
     assert "more than the 10,500 it may use" in sentence
     memory = replace(VCK190.memories[0], capacity_gb=0.5)
     with pytest.raises(
-        UserError, match=r"1\.6 GB of weights, embedding and states do not fit the 0\.5 GB"
+        UserError, match=r"1\.7 GB of weights, embedding and states do not fit the 0\.5 GB"
     ):
         default_design(graphs.mamba2_27b(), replace(VCK190, memories=(memory,)))
 

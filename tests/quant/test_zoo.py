@@ -14,7 +14,7 @@ import torch
 import quant.training
 from quant.training.evaluate import bits_per_byte
 from quant.training.folder import load_folder
-from quant.training.text import SHINGLE_BYTES, shingles
+from quant.training.text import SHINGLE_BYTES, shared_shingle_count, shingles
 
 FOLDER = Path(quant.training.__file__).parents[1] / "zoo" / "mamba2-py-1m"
 CARD = (FOLDER / "README.md").read_text()
@@ -77,6 +77,7 @@ def test_folder_holds_what_ships_and_nothing_else():
     assert sorted(path.name for path in FOLDER.iterdir()) == [
         "LICENSE.PSF.txt",
         "README.md",
+        "calibration.txt",
         "config.json",
         "held_out.txt",
         "model.safetensors",
@@ -84,3 +85,11 @@ def test_folder_holds_what_ships_and_nothing_else():
     ]
     assert json.loads((FOLDER / "config.json").read_text())["model_type"] == "mamba2"
     assert "PYTHON SOFTWARE FOUNDATION LICENSE" in (FOLDER / "LICENSE.PSF.txt").read_text()
+
+
+def test_calibration_text_shares_no_run_with_the_held_out_text():
+    calibration = (FOLDER / "calibration.txt").read_bytes()
+    held_out = (FOLDER / "held_out.txt").read_bytes()
+    assert len(calibration) == 64 * 512
+    assert shared_shingle_count(calibration, held_out) == 0
+    assert shared_shingle_count(held_out[:4096], held_out) > 0
