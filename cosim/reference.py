@@ -108,10 +108,15 @@ def check_keep(model: Model, keep: Collection[str] | None) -> None:
         raise InternalError(f"model {model.name} has no value {unknown[0]!r} to keep")
 
 
-def check_inputs(model: Model, inputs: Mapping[str, np.ndarray]) -> tuple[int, ...]:
-    """Return the axes before time of checked inputs; raise UserError where they do not fit."""
+def check_weights(model: Model) -> None:
+    """Raise UserError unless every constant has data."""
     if not model.has_weights:
         raise UserError(f"model {model.name} has no weights: it can be simulated but not run")
+
+
+def check_inputs(model: Model, inputs: Mapping[str, np.ndarray]) -> tuple[int, ...]:
+    """Return the axes before time of checked inputs; raise UserError where they do not fit."""
+    check_weights(model)
     unknown = sorted(set(inputs) - set(model.inputs))
     if unknown:
         raise UserError(

@@ -20,7 +20,7 @@ import torch
 from cosim.ir.model import Model, Segment
 from cosim.kernels.rows import carrier
 from cosim.kernels.runner import GraphRunner, Values
-from cosim.reference import Run, check_inputs, check_keep, check_states
+from cosim.reference import Run, check_inputs, check_keep, check_states, check_weights
 
 Arrays = dict[str, np.ndarray]
 
@@ -41,6 +41,7 @@ class TorchExecutor:
 
     def __init__(self, model: Model, device: str = "cpu", use_numba: bool | None = None) -> None:
         """Prepare every segment; compiled kernels run on the CPU, where `use_numba` allows."""
+        check_weights(model)
         self.model = model
         self.device = torch.device(device)
         self.use_numba = self.device.type == "cpu" and use_numba is not False

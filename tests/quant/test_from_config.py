@@ -108,7 +108,6 @@ def test_a_weightless_model_is_saved_and_read_but_not_run(family, tmp_path):
         reference.run(read, TOKENS)
 
 
-@pytest.mark.xfail(raises=InternalError, reason="TorchExecutor prepares weights before it checks")
 def test_the_fast_executor_refuses_a_weightless_model_with_the_same_sentence():
     model = lower_config("x", BASES["mamba2"], RECIPES["w4a4"])
     with pytest.raises(UserError, match="model x has no weights: it can be simulated but not run"):
