@@ -186,6 +186,13 @@ def test_the_ceiling_warns_when_the_state_is_driven_against_it():
     assert "saturation" not in lints(recurrence([500] * 4, 12, 16, drive=100), [0] * 200)
 
 
+def test_the_ceiling_holds_for_negative_states_too():
+    calm = lints(recurrence([500] * 4, 12, 16, drive=-100), [0] * 200)["state ceiling"]
+    assert calm.value == pytest.approx(100 * 4096 / 500 / 32767, rel=0.01)
+    full = lints(recurrence([500] * 4, 12, 16, drive=-9000), [0] * 20)["state ceiling"]
+    assert full.warns
+
+
 def test_few_saturations_are_told_but_do_not_warn():
     b = GraphBuilder("step")
     token = b.input("token", TensorType(u(12), (), 0, 4095))

@@ -6,6 +6,8 @@ import torch
 
 from cosim.ir.errors import UserError
 from cosim.ops import Hadamard
+from quant.brevitas_bridge import round_weights
+from quant.calibrate import collect_inputs
 from quant.family import linears, sequence
 from quant.formats import ActFormat
 from quant.passes.draft import Draft
@@ -327,3 +329,27 @@ def test_rounding_by_brevitas_beats_rounding_to_nearest(family, rounding):
             return float((sequence(done.model, tokens) - reference).square().mean())
 
     assert error(rounding) < 0.9 * error("nearest")
+
+
+@pytest.mark.parametrize("rounding", ["gptq", "qronos"])
+def test_later_matrices_are_rounded_for_what_earlier_ones_now_give(rounding):
+    model = random_model("mamba2", 2)
+    tokens = random_tokens(model, 4, 64)
+    draft = RotateOut().apply(FoldNorms().apply(Draft("x", model), tokens), tokens)
+    done = QuantiseWeights(WeightFormat(3), rounding).apply(draft, tokens)
+    name, tap = "backbone.layers.1.mixer.out_proj.weight", "layers.1.out_in"
+    # Before this matrix all others of both layers are quantised; the head plays no part.
+    now = collect_inputs(done.model, tokens, {tap})[tap]
+    real = collect_inputs(draft.model, tokens, {tap})[tap]
+    assert not torch.allclose(now, real, atol=1e-2)
+    root = 48**0.5  # the online rotation is not normalised, and the weight takes 1 / sqrt(n)
+    matrix = done.matrices[name]
+    first = now if rounding == "gptq" else real
+    codes = round_weights(
+        draft.model.weights[name] / root, matrix.scales(), 3, first * root, rounding, now * root
+    )
+    assert (matrix.codes == codes.numpy()).mean() > 0.99
+    wrong = round_weights(
+        draft.model.weights[name] / root, matrix.scales(), 3, real * root, rounding, real * root
+    )
+    assert (matrix.codes == wrong.numpy()).mean() < 0.97
