@@ -40,8 +40,21 @@ def shift_left(x: Array, s: Array | int) -> Array:
 
 
 def shift_floor(x: Array, s: Array | int) -> Array:
-    """Divide by 2^s and round toward minus infinity; only where an outside format demands it."""
+    """Divide by 2^s and round toward minus infinity.
+
+    Only inside a table look-up whose own error is stated, or where an outside format demands it.
+    """
     return x >> s
+
+
+def shift_ceil(x: Array, s: Array | int) -> Array:
+    """Divide by 2^s and round toward plus infinity; for scales, which must not be too small.
+
+    >>> import numpy as np
+    >>> shift_ceil(np.array([-3, -2, 0, 1, 2, 3]), 1).tolist()
+    [-1, -1, 0, 1, 1, 2]
+    """
+    return -shift_floor(-x, s)
 
 
 def shift_round(x: Array, s: Array | int) -> Array:

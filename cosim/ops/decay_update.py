@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from cosim.ir.numerics import Array, shift_left, shift_round
+from cosim.ir.numerics import Array, round_bounds, shift_left, shift_round
 from cosim.ir.op import Op, Types, largest, product_bounds, same_rank
 from cosim.ir.types import MAX_BITS, IntType, TensorType
 from cosim.ir.work import Work, pair
@@ -42,10 +42,9 @@ class DecayUpdate(Op):
         if lift.lo < 0 or lift.hi >= MAX_BITS:
             raise self.refuse(f"lift must lie in 0..{MAX_BITS - 1}, got {lift}")
         lo, hi = product_bounds(u, b)
-        half = (1 << self.decay_bits) >> 1
-        lo = (min(h.lo, 0) << self.decay_bits) + (min(lo, 0) << lift.hi) + half
-        hi = (max(h.hi, 0) << self.decay_bits) + (max(hi, 0) << lift.hi) + half
-        return TensorType(self.dtype, shape, lo >> self.decay_bits, hi >> self.decay_bits)
+        lo = (min(h.lo, 0) << self.decay_bits) + (min(lo, 0) << lift.hi)
+        hi = (max(h.hi, 0) << self.decay_bits) + (max(hi, 0) << lift.hi)
+        return TensorType(self.dtype, shape, *round_bounds(lo, hi, self.decay_bits))
 
     def meaning(self, *inputs: Array) -> Array:
         """Sum at full precision, round once."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from cosim.ir.numerics import Array, bit_length, namespace
+from cosim.ir.numerics import Array, bit_length, namespace, shift_ceil
 from cosim.ir.op import Op, Types
 from cosim.ir.types import TensorType, smallest_type
 from cosim.ir.work import Work, pair
@@ -106,7 +106,7 @@ class GroupScale(Op):
             )
         if not 8 <= self.clip <= 16 or not x.shape:
             raise self.refuse(f"clip {self.clip} must be 8..16 and the input {x} not a scalar")
-        hi = _code_of(-(-(x.peak * self.ratio) >> RATIO_BITS), self.mantissa_bits)
+        hi = _code_of(shift_ceil(x.peak * self.ratio, RATIO_BITS), self.mantissa_bits)
         groups = -(-x.shape[-1] // self.group)
         return TensorType(smallest_type(0, hi), (*x.shape[:-1], groups), 0, hi)
 
@@ -115,10 +115,10 @@ class GroupScale(Op):
         (x,) = inputs
         xp = namespace(x)
         top = group_max(xp.abs(x), self.group)
-        t = -((-(top * self.ratio)) >> RATIO_BITS)
+        t = shift_ceil(top * self.ratio, RATIO_BITS)
         t = xp.where(t < (1 << self.mantissa_bits), xp.ones_like(t) << self.mantissa_bits, t)
         e = bit_length(t) - (self.mantissa_bits + 1)
-        s = -((-t) >> e)
+        s = shift_ceil(t, e)
         return (e << self.mantissa_bits) + s - (1 << self.mantissa_bits)
 
     def peak(self, inputs: Types) -> int:
@@ -140,5 +140,5 @@ class GroupScale(Op):
 def _code_of(t: int, mantissa_bits: int) -> int:
     t = max(t, 1 << mantissa_bits)
     e = t.bit_length() - (mantissa_bits + 1)
-    s = -(-t >> e)
+    s = int(shift_ceil(t, e))
     return (e << mantissa_bits) + s - (1 << mantissa_bits)

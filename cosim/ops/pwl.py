@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from cosim.ir.numerics import Array, namespace, shift_round
+from cosim.ir.numerics import Array, namespace, round_bounds, shift_round
 from cosim.ir.op import Op, Types
 from cosim.ir.types import IntType, TensorType
 from cosim.ir.work import Work, pair
@@ -42,10 +42,7 @@ class Pwl(Op):
                 f"log2_width {self.log2_width} and guard {self.guard} must not be negative"
             )
         bound = self._bound(inputs)
-        half = (1 << self.guard) >> 1
-        return TensorType(
-            self.dtype, x.shape, (-bound + half) >> self.guard, (bound + half) >> self.guard
-        )
+        return TensorType(self.dtype, x.shape, *round_bounds(-bound, bound, self.guard))
 
     def meaning(self, *inputs: Array) -> Array:
         """Find the segment, then one multiply and one add."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from cosim.ir.numerics import Array, bit_length, namespace, shift_round
+from cosim.ir.numerics import Array, bit_length, namespace, round_bounds, shift_round
 from cosim.ir.op import Op, Types, largest
 from cosim.ir.types import IntType, TensorType
 from cosim.ir.work import Work, pair
@@ -73,10 +73,7 @@ class PwlLog(Op):
                 f"inputs up to {x.hi} need {need} segments, got base {base} and slope {slope}"
             )
         bound = self._bound(inputs)
-        half = (1 << self.guard) >> 1
-        return TensorType(
-            self.dtype, x.shape, (-bound + half) >> self.guard, (bound + half) >> self.guard
-        )
+        return TensorType(self.dtype, x.shape, *round_bounds(-bound, bound, self.guard))
 
     def meaning(self, *inputs: Array) -> Array:
         """Find the octave and segment, then one multiply and one add."""

@@ -20,7 +20,15 @@ from itertools import pairwise
 from math import isqrt
 from typing import ClassVar
 
-from cosim.ir.numerics import Array, bit_length, namespace, round_bounds, shift_signed
+from cosim.ir.numerics import (
+    Array,
+    bit_length,
+    namespace,
+    round_bounds,
+    shift_floor,
+    shift_round,
+    shift_signed,
+)
 from cosim.ir.op import Op, Types
 from cosim.ir.types import IntType, TensorType
 from cosim.ir.work import Work, pair
@@ -58,7 +66,7 @@ def rsqrt(m: int) -> int:
     """Return 2^23 / sqrt(m) for one integer m in [2^14, 2^16), as the operator does."""
     s = (m >> SEGMENT_BITS) - FIRST_SEGMENT
     offset = m & ((1 << SEGMENT_BITS) - 1)
-    return (BASE[s] - (FALL[s] * offset >> SEGMENT_BITS) + (1 << (GUARD - 1))) >> GUARD
+    return int(shift_round(BASE[s] - shift_floor(FALL[s] * offset, SEGMENT_BITS), GUARD))
 
 
 @dataclass(frozen=True)
@@ -97,7 +105,7 @@ class RmsNorm(Op):
         base = xp.asarray(BASE, dtype=x.dtype, device=x.device)[i]
         fall = xp.asarray(FALL, dtype=x.dtype, device=x.device)[i]
         offset = m & ((1 << SEGMENT_BITS) - 1)
-        r = (base - (fall * offset >> SEGMENT_BITS) + (1 << (GUARD - 1))) >> GUARD
+        r = shift_round(base - shift_floor(fall * offset, SEGMENT_BITS), GUARD)
         shift = j + (ROOT_BITS + SIZE_BITS - self.frac_bits)
         return shift_signed(x * (r * self._size_root(x.shape[-1])), shift)
 

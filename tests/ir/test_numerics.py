@@ -12,6 +12,7 @@ from cosim.ir.numerics import (
     namespace,
     round_bounds,
     saturate,
+    shift_ceil,
     shift_floor,
     shift_left,
     shift_round,
@@ -100,10 +101,11 @@ def test_shift_round_at_the_end_of_int64():
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
-def test_shift_floor_and_left_equal_python(carrier):
+def test_shift_floor_ceil_and_left_equal_python(carrier):
     values = list(range(-40, 41))
     for s in range(7):
         assert shift_floor(carry(values, carrier), s).tolist() == [x // 2**s for x in values]
+        assert shift_ceil(carry(values, carrier), s).tolist() == [-(-x // 2**s) for x in values]
         assert shift_left(carry(values, carrier), s).tolist() == [x * 2**s for x in values]
 
 
