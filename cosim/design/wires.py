@@ -16,7 +16,16 @@ import numpy as np
 from cosim.design.kinds import KIND_OF_OP
 from cosim.design.sketch import Sketch, SketchNode
 from cosim.ir.errors import InternalError
-from cosim.ops import Concat, Dequantize, Linear, Quantize, Reshape, Slice
+from cosim.ops import (
+    Concat,
+    Dequantize,
+    GroupScale,
+    Hadamard,
+    Linear,
+    Quantize,
+    Reshape,
+    Slice,
+)
 
 
 @dataclass(frozen=True)
@@ -119,9 +128,9 @@ def result_map(sketch: Sketch, node: SketchNode) -> np.ndarray | None:
     span = span_shape(sketch, node)
     size = prod(span)
     op = node.op
-    if op.name == "group_scale":
+    if isinstance(op, GroupScale):
         out = sketch.types[node.name].shape
-        group = np.arange(span[-1]) // op.group  # type: ignore[attr-defined]
+        group = np.arange(span[-1]) // op.group
         return (np.arange(prod(span[:-1]))[:, None] * out[-1] + group[None, :]).reshape(-1)
     if op.name in {"contract", "argmax"}:
         return np.arange(size) // span[-1]
@@ -135,6 +144,6 @@ def block_length(sketch: Sketch, node: SketchNode) -> int:
     """
     if node.op.name in {"rms_norm", "center"}:
         return span_shape(sketch, node)[-1]
-    if node.op.name == "hadamard":
-        return int(node.op.order)  # type: ignore[attr-defined]
+    if isinstance(node.op, Hadamard):
+        return node.op.order
     return 1
