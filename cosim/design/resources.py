@@ -18,7 +18,7 @@ from cosim.design.tasks import Skeleton
 from cosim.design.wires import block_length, span_shape
 from cosim.machine import Machine
 from cosim.machine.board import BRAM_BITS, URAM_BITS
-from cosim.ops import GroupScale, Hadamard, Linear, Quantize
+from cosim.ops import Hadamard, Linear, Quantize
 from cosim.ops.hadamard import split_order
 
 NAMES = ("lut", "ff", "dsp", "bram", "uram")
@@ -116,8 +116,6 @@ def chain_cost(skeleton: Skeleton, task: Task, unit: Unit, machine: Machine) -> 
 def _buffered(sketch: Sketch, node: SketchNode) -> int:
     if isinstance(node.op, Quantize):
         return node.op.group
-    if isinstance(node.op, GroupScale):
-        return 1
     return block_length(sketch, node)
 
 
