@@ -1,5 +1,6 @@
 """A design maps a graph on a machine: folded layers, pipelines, orders, FIFOs, budgets."""
 
+from collections import Counter
 from dataclasses import replace
 from typing import ClassVar
 
@@ -10,16 +11,17 @@ from cosim.design import Fifo, Lanes, Layout, Ports, Task, Unit, default_design,
 from cosim.design.arrange import arranged, fifos_of
 from cosim.design.graph_kind import folded_segments, graph_kinds
 from cosim.design.kinds import KIND_OF_OP, STAGES
-from cosim.design.resources import mac_cost, memory_blocks
+from cosim.design.resources import chain_cost, mac_cost, memory_blocks
 from cosim.design.sketch import fold
 from cosim.design.streams import TaskStream
 from cosim.design.tasks import skeleton
 from cosim.ir.errors import UserError
+from cosim.ir.graph import GraphBuilder
 from cosim.ir.op import Op
-from cosim.ir.types import IntType
+from cosim.ir.types import IntType, TensorType, i
 from cosim.ir.work import Work
 from cosim.machine import load_machine
-from cosim.ops import OPS
+from cosim.ops import OPS, GroupScale, Quantize
 from tests.hw_models import graphs
 
 VCK190 = load_machine("vck190")
@@ -286,3 +288,19 @@ def test_a_chain_of_other_operators_has_a_unit_of_its_own():
             if kind.skeleton.kind(task) == "vector":
                 ops = tuple(kind.skeleton.sketch.node(n).op.name for n in task.nodes)
                 assert units.setdefault(task.unit, ops) == ops
+
+
+def test_a_quantiser_keeps_its_group_until_the_scale_is_known():
+    def cost(group: int) -> Counter[str]:
+        b = GraphBuilder("g")
+        b.input("x", TensorType.full(i(24), (64,)))
+        b.add("c", GroupScale(group, 8), "x")
+        b.add("q", Quantize(group, i(8)), "x", "c")
+        b.output("q", "q")
+        made = skeleton(fold(b.build()))
+        (task,) = (t for t in made.tasks if "q" in t.nodes)
+        return chain_cost(made, task, Unit("vector.q", "vector", 8), VCK190)
+
+    # Two groups of 16 values of 24 bits: one is filled while the other is quantised.
+    assert cost(16) == cost(8) + memory_blocks(8 * 24, 4, VCK190)
+    assert cost(8) == cost(4)
