@@ -48,6 +48,16 @@ def softplus(x: np.ndarray) -> np.ndarray:
     return np.logaddexp(0.0, x)
 
 
+def exp_negative(v: np.ndarray) -> np.ndarray:
+    """Return e^-v."""
+    return np.exp(-v)
+
+
+def reciprocal(x: np.ndarray) -> np.ndarray:
+    """Return 1 / x; below 2^-24, the last bit of the widest fraction, 2^24."""
+    return 1.0 / np.maximum(x, 2.0**-24)
+
+
 def one_minus_exp(v: np.ndarray) -> np.ndarray:
     """Return 1 - e^-v without cancellation."""
     return -np.expm1(-v)

@@ -4,13 +4,14 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cosim.ir.errors import UserError
 from cosim.ir.types import TensorType, i
 from cosim.ir.work import Work
-from cosim.ops import Center
+from cosim.ops import Center, RmsNorm
 from tests.ops.check import check, draw_data, draw_type
 
 
@@ -65,3 +66,16 @@ def test_work_is_counted_by_hand():
     x = TensorType.full(i(8), (2, 10))
     want = Work(adds={12: 40}, muls={(17, 12): 2}, shifts={12: 2}, in_bits=160, out_bits=20 * 10)
     assert Center().work([x], Center().infer([x])) == want
+
+
+@pytest.mark.parametrize("size", [1, 3, 96, 384, 1000])
+@pytest.mark.parametrize("offset", [0, 9000])
+def test_with_rms_norm_it_is_layer_norm(size, offset):
+    """Source: torch's LayerNorm in float64, of the same eps; y has 12 fraction bits."""
+    rng = np.random.default_rng(size)
+    x = rng.integers(-20000, 20000, (50, size)) + offset
+    eps = 100 * size
+    norm = RmsNorm(12, eps, i(24))
+    got = norm.meaning(Center().meaning(x)) / 2.0**12
+    want = torch.nn.functional.layer_norm(torch.from_numpy(x).double(), (size,), eps=100.0).numpy()
+    assert np.abs(got - want).max() <= 2.0**-13 * np.abs(want).max() + 2.0**-12

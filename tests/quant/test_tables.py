@@ -4,7 +4,16 @@ import pytest
 from cosim.ir.numerics import saturate
 from cosim.ir.types import i, u
 from quant.lower.parts import decay_function, floored_softplus
-from quant.tables import Table, log_table, one_minus_exp, silu, softplus, uniform_table
+from quant.tables import (
+    Table,
+    exp_negative,
+    log_table,
+    one_minus_exp,
+    reciprocal,
+    silu,
+    softplus,
+    uniform_table,
+)
 
 SHORT = np.arange(-(1 << 15), 1 << 15)
 SILU_ENDS = ((0.0, 0.0), (1.0, 0.0))
@@ -154,3 +163,25 @@ def test_equal_requests_give_the_same_table():
     assert silu_table(11, 11) is silu_table(11, 11)
     assert floored_softplus(0.5) is floored_softplus(0.5)
     assert decay_function(20) is decay_function(20)
+
+
+@pytest.mark.parametrize(("mantissa_bits", "most"), [(3, 2.5e-3), (5, 1.6e-4), (7, 1.2e-5)])
+def test_the_stated_error_of_exp_bounds_every_input(mantissa_bits, most):
+    """An octave of v in 2^b chords: e^-v is off by v^2 e^-v / 2^(2b + 4), at most at v = 2."""
+    table = log_table(exp_negative, 12, 20, u(21), u(16).hi, mantissa_bits)
+    v = np.arange(1 << 16)
+    error = np.abs(read(table, v, 20) - np.exp(-v / 2.0**12))
+    assert error.max() <= table.max_error <= most
+    assert read(table, np.array([0]), 20)[0] == 1.0
+
+
+@pytest.mark.parametrize("mantissa_bits", [3, 5, 7])
+def test_the_stated_error_of_the_reciprocal_bounds_every_input_that_fits(mantissa_bits):
+    """Of 2^b chords an octave each is within 2^-(2b + 3) of 1 / x, as a share of it."""
+    table = log_table(reciprocal, 8, 15, u(24), u(16).hi, mantissa_bits)
+    x = np.arange(1, 1 << 16)
+    real = 256.0 / x
+    error = np.abs(read(table, x, 15) - real)
+    assert error.max() <= table.max_error
+    assert (error <= real * 1.05 * 2.0 ** -(2 * mantissa_bits + 3) + 0.6 * 2.0**-15).all()
+    assert read(table, np.array([0]), 15)[0] == u(24).hi / 2**15  # saturated, never wrapped
