@@ -61,6 +61,7 @@ HOROWITZ_45NM: tuple[Constant, ...] = (
 OFF_CHIP: tuple[Constant, ...] = (
     _memory("hbm2", 3.9, "O'Connor et al., MICRO 2017, third-party quotation"),
     _memory("ddr4", 12.45, "DRAMsim3, as used by Prosperity (arXiv 2503.03379)"),
+    _memory("ddr3", 1300 / 64, "Horowitz, ISSCC 2014: 1.3 nJ to 2.6 nJ per 64 bits; the lower end"),
 )
 TABLES: Mapping[str, tuple[Constant, ...]] = {"horowitz-45nm": (*HOROWITZ_45NM, *OFF_CHIP)}
 
