@@ -23,6 +23,7 @@ from hw_models.coverage import Coverage, cover
 from hw_models.dataflow import Timing, solve
 from hw_models.energy import price_list, static_pj
 from hw_models.energy_constants import Constant, Scaling
+from hw_models.stalls import StallRow, stall_rows
 from hw_models.trace import Stretch, events, stretches
 
 PROVENANCE: Mapping[str, str] = {
@@ -78,6 +79,7 @@ class Simulation:
     latency_cycles: int
     tokens_per_second: float
     units: tuple[UnitRow, ...]
+    stalls: tuple[StallRow, ...]
     operators: tuple[OperatorRow, ...]
     energy_pj: Mapping[str, float]
     ceilings: Ceilings
@@ -127,6 +129,14 @@ class _Solved:
     timing: Timing
     tokens: int
 
+    def share(self, generates: bool) -> float:
+        """Return what the last round counts for in a token.
+
+        Of layers, it is the last token; of a block per token, all tokens together.
+        """
+        part = 1.0 if self.kind.skeleton.sketch.layers > 1 else 1.0 / self.tokens
+        return part * (1 if generates else len(self.kind.segments))
+
 
 def simulate(
     model: Model, machine: Machine, design: Design | None = None, tokens: int = 0
@@ -174,6 +184,7 @@ def simulate(
         latency_cycles=latency,
         tokens_per_second=clock_hz / period,
         units=_units(solved, design, period, generates),
+        stalls=stall_rows((s.timing, s.share(generates)) for s in solved),
         operators=tuple(row for s in model.segments for row in rows[s.name]),
         energy_pj=energy,
         ceilings=Ceilings(
@@ -248,9 +259,7 @@ def _units(
     total: dict[str, list[float]] = {}
     for s in solved:
         timing, network = s.timing, s.timing.network
-        # Of layers, the last token's share; of a block per token, all tokens' mean.
-        part = 1.0 if s.kind.skeleton.sketch.layers > 1 else 1.0 / s.tokens
-        part *= 1 if generates else len(s.kind.segments)
+        part = s.share(generates)
         for actor in network.actors:
             sums = total.setdefault(actor.name, [0.0, 0.0, 0.0])
             sums[0] += timing.busy(actor.name) * part

@@ -102,6 +102,43 @@ class Roofline:
         return tuple(dict.fromkeys(point.series for point in self.points))
 
 
+@dataclass(frozen=True)
+class Span:
+    """Hold one stretch of work on a track, in cycles, and the sentence that tells it."""
+
+    track: str
+    series: str
+    start: int
+    end: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Hold stretches of work side by side, one track per unit, from cycle 0."""
+
+    name: str
+    title: str
+    origin: Origin
+    spans: tuple[Span, ...]
+    note: str = ""
+
+    @property
+    def tracks(self) -> tuple[str, ...]:
+        """Return the tracks in the order in which they first work."""
+        return tuple(dict.fromkeys(span.track for span in self.spans))
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        """Return the series in the order in which they first appear."""
+        return tuple(dict.fromkeys(span.series for span in self.spans))
+
+    @property
+    def end(self) -> int:
+        """Return the last cycle shown, at least 1."""
+        return max((span.end for span in self.spans), default=1) or 1
+
+
 def limits(chart: Roofline) -> tuple[float, float, float, float]:
     """Return (x low, x high, y low, y high) that hold all points and the ridge of the ceilings."""
     flat = [c.rate for c in chart.ceilings if not c.sloped]

@@ -12,8 +12,9 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from reports import accuracy, energy, latency, roofline
-from reports.chart import Bars, Roofline, limits
+from reports.chart import Bars, Roofline, Timeline, limits
 from reports.summary import Summary
+from reports.timeline import timeline
 
 # The page's light colours, in the same order; told apart by lightness and by marker as well.
 COLOURS = ("#2a6fc9", "#d95f1e", "#0f8f68", "#b8860b", "#6a4fc4", "#c2468a", "#4d7a00", "#b23b3b")
@@ -98,6 +99,31 @@ def roofline_figure(chart: Roofline) -> Figure:
     return figure
 
 
+def timeline_figure(chart: Timeline) -> Figure:
+    """Draw a track per unit, the first one on top."""
+    with mpl.rc_context(STYLE):
+        tracks, series = chart.tracks, chart.series
+        figure = Figure(figsize=(7.0, 1.2 + 0.24 * len(tracks)), layout="constrained")
+        axes = figure.subplots()
+        for k, name in enumerate(series):
+            own = [s for s in chart.spans if s.series == name]
+            axes.barh(
+                [tracks.index(s.track) for s in own],
+                [s.end - s.start for s in own],
+                left=[s.start for s in own],
+                color=COLOURS[k % len(COLOURS)],
+                height=0.8,
+                label=name,
+            )
+        axes.set_yticks(range(len(tracks)), tracks)
+        axes.invert_yaxis()
+        axes.set_xlim(0, chart.end)
+        axes.set_xlabel("cycles")
+        axes.set_title(f"{chart.title} ({chart.origin})", loc="left")
+        figure.legend(loc="outside lower center", ncols=min(len(series), 8), frameon=False)
+    return figure
+
+
 def run_figures(run: Summary) -> dict[str, Figure]:
     """Return all figures of a run by file stem; what was not asked for has none."""
     found: dict[str, Figure] = {}
@@ -111,6 +137,9 @@ def run_figures(run: Summary) -> dict[str, Figure]:
         bars = latency.task_bars(part.recipe, roofline.task_cycles(part.costs))
         found[f"tasks-{part.recipe}"] = bars_figure(bars)
         found[f"units-{part.recipe}"] = bars_figure(latency.unit_bars(part.recipe, run.units))
+        spans = timeline(part.recipe, run.spans)
+        if spans.spans:
+            found[f"timeline-{part.recipe}"] = timeline_figure(spans)
     return found
 
 

@@ -11,7 +11,9 @@ from reports import accuracy, energy, latency, roofline
 from reports.html_parts import bars_html, legend_html, origin_html, table_html, tile_html
 from reports.summary import RecipeCosts, Summary, headlines
 from reports.svg import roofline_svg
+from reports.svg_timeline import timeline_svg
 from reports.table import Origin, Table
+from reports.timeline import timeline
 
 WIDE_PX, NARROW_PX = (1040, 440), (336, 380)
 ORIGIN_TEXT: tuple[tuple[Origin, str], ...] = (
@@ -117,7 +119,22 @@ def _hardware(run: Summary, tables: dict[str, Table]) -> str:
         parts.append(_details("Every operator", search + table_html(table, tall=True)))
     if "units" in tables:
         parts.append(_details("Units in numbers", table_html(tables["units"], tall=True)))
+    if "stalls" in tables:
+        parts.append(_details("Who waits for whom", table_html(tables["stalls"], tall=True)))
     return "\n".join(parts)
+
+
+def _timeline(run: Summary, recipe: str) -> str:
+    chart = timeline(recipe, run.spans)
+    if not chart.spans:
+        return ""
+    return (
+        f'<figure style="margin:0"><h3>{escape(chart.title)} {origin_html(chart.origin)}</h3>'
+        f"{legend_html(chart.series)}"
+        f'<div class="wide">{timeline_svg(chart, WIDE_PX[0])}</div>'
+        f'<div class="narrow">{timeline_svg(chart, NARROW_PX[0])}</div>'
+        f'<p class="soft">{escape(chart.note)}</p></figure>'
+    )
 
 
 def _of_recipe(run: Summary, part: RecipeCosts) -> str:
@@ -137,6 +154,7 @@ def _of_recipe(run: Summary, part: RecipeCosts) -> str:
         f'<div class="columns">{bars_html(tasks)}'
         f"{bars_html(latency.unit_bars(part.recipe, run.units))}</div>"
     )
+    bars += _timeline(run, part.recipe)
     design = _details("The design", f"<pre>{escape(part.design)}</pre>") if part.design else ""
     return f'<div data-recipe="{escape(part.recipe)}">{figure}{bars}{design}</div>'
 

@@ -12,6 +12,7 @@ from reports.exactness import Exactness
 from reports.latency import Speed, UnitUse
 from reports.lints import LintRow, StepRow
 from reports.table import Origin, Table
+from reports.timeline import Stall, TaskSpan, stalls_table
 
 BASELINE = "-rtn"
 
@@ -59,6 +60,8 @@ class Summary:
     operators: tuple[OperatorRow, ...] = ()
     speeds: tuple[Speed, ...] = ()
     units: tuple[UnitUse, ...] = ()
+    spans: tuple[TaskSpan, ...] = ()
+    stalls: tuple[Stall, ...] = ()
     costs: tuple[RecipeCosts, ...] = ()
     energy: tuple[EnergyPart, ...] = ()
     machine_constants: tuple[Constant, ...] = ()
@@ -80,6 +83,7 @@ class Summary:
             latency.speed_table(self.speeds),
             energy.table(self.energy),
             latency.units_table(self.units),
+            stalls_table(self.stalls),
             roofline.merged_table(costs),
             lints.steps_table(self.steps),
             lints.lints_table(self.lints),

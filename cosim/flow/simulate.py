@@ -25,6 +25,7 @@ from reports.latency import Speed, UnitUse
 from reports.roofline import Ceilings, OperatorCost
 from reports.summary import RecipeCosts
 from reports.table import Table, si
+from reports.timeline import MOST_SPANS, Stall, TaskSpan, stalls_table
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Simulated:
     operators: tuple[OperatorRow, ...]
     speed: Speed
     units: tuple[UnitUse, ...]
+    spans: tuple[TaskSpan, ...]
+    stalls: tuple[Stall, ...]
     costs: RecipeCosts
     energy: tuple[EnergyPart, ...]
     machine_constants: tuple[Constant, ...]
@@ -48,6 +51,7 @@ class Simulated:
             coverage.table((self.coverage,)),
             latency.speed_table((self.speed,)),
             latency.units_table(self.units),
+            stalls_table(self.stalls),
             energy.table(self.energy),
             roofline.merged_table(((self.costs.recipe, self.costs.costs),)),
         )
@@ -67,6 +71,7 @@ def simulate_graph(
         for k in found.constants
     )  # fmt: skip
     refuse_mixed(constants)
+    busy = {u.unit: u.busy_cycles for u in found.units}
     simulated = Simulated(
         coverage=Coverage(
             recipe,
@@ -99,6 +104,15 @@ def simulate_graph(
                 found.cycles_per_token,
             )
             for u in found.units
+        ),
+        spans=tuple(
+            TaskSpan(recipe, s.segment, s.unit, s.task, s.turn, s.start_cycle, s.end_cycle)
+            for s in sorted(found.timeline, key=lambda s: s.start_cycle)[:MOST_SPANS]
+        ),
+        stalls=tuple(
+            Stall(recipe, s.unit, s.cause, s.fifo, s.other, s.cycles, found.cycles_per_token)
+            # What keeps a busy unit from working matters most.
+            for s in sorted(found.stalls, key=lambda s: (-busy[s.unit], s.unit, -s.cycles))
         ),
         costs=RecipeCosts(recipe, _ceilings(found), _costs(model, found), found.design.text()),
         energy=tuple(EnergyPart(recipe, name, pj) for name, pj in found.energy_pj.items()),

@@ -65,6 +65,8 @@ def walk(request: Request, folder: RunFolder) -> Summary:
         operators=first.operators if first else (),
         speeds=tuple(s.speed for s in simulated.values()),
         units=tuple(u for s in simulated.values() for u in s.units),
+        spans=tuple(x for s in simulated.values() for x in s.spans),
+        stalls=tuple(x for s in simulated.values() for x in s.stalls),
         costs=tuple(s.costs for s in simulated.values()),
         energy=tuple(e for s in simulated.values() for e in s.energy),
         machine_constants=first.machine_constants if first else (),

@@ -48,7 +48,7 @@
 
   // A legend entry under the pointer fades the other series.
   for (const entry of all(".legend [data-series]")) {
-    const points = () => all(".point", entry.closest("figure"));
+    const points = () => all("svg [data-series]", entry.closest("figure"));
     const fade = (on) => points().forEach((p) =>
       p.classList.toggle("faded", on && p.dataset.series !== entry.dataset.series));
     entry.addEventListener("pointerenter", () => fade(true));

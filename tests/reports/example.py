@@ -8,6 +8,7 @@ from reports.latency import Speed, UnitUse
 from reports.lints import LintRow, StepRow
 from reports.roofline import Ceilings, OperatorCost
 from reports.summary import RecipeCosts, Sample, Summary
+from reports.timeline import Stall, TaskSpan
 
 RECIPES = ("w8a8", "w4a8", "w4a4", "w4a4-rtn")
 EXCESS = {"w8a8": 0.0012, "w4a8": 0.0068, "w4a4": 0.0214, "w4a4-rtn": 0.1537}
@@ -130,6 +131,18 @@ def summary(first: str | None = None) -> Summary:
             )
             for r in RECIPES
             for u in units
+        ),
+        spans=tuple(
+            TaskSpan(r, "step", u, f"layers.*.{u}", turn, turn * 1000 + 150 * k, at)
+            for r in RECIPES
+            for turn in range(3)
+            for k, u in enumerate(units)
+            for at in [turn * 1000 + 150 * k + 300]
+        ),
+        stalls=tuple(
+            Stall(r, "matrix", cause, fifo, other, 40.0, token[r])
+            for r in RECIPES
+            for cause, fifo, other in (("input", "norm -> in_proj", "norm"), ("room", "x", "fir"))
         ),
         costs=tuple(
             RecipeCosts(
