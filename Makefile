@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 JOBS ?= 2
-EXTRAS := dev,notebooks,typeseg
+EXTRAS := dev,notebooks,typeseg,rtl
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -55,7 +55,7 @@ constraints: ## write constraints.txt anew
 	rm -rf build
 	$(PYTHON) -m venv build/pins
 	grep '^torch==' constraints.txt > build/pins/torch.txt
-	build/pins/bin/python -m pip install -q -c build/pins/torch.txt '.[$(EXTRAS),rtl]'
+	build/pins/bin/python -m pip install -q -c build/pins/torch.txt '.[$(EXTRAS)]'
 	sed -n '/^#/p' constraints.txt > build/pins/new.txt
 	build/pins/bin/python -m pip freeze --all --exclude pip --exclude cosim-toolkit \
 	  | sed -E 's/^(torch==[0-9.]+).*/\1/' >> build/pins/new.txt

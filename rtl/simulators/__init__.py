@@ -1,0 +1,1 @@
+"""Run an exported or elaborated block: one file per simulator."""
