@@ -167,10 +167,9 @@ class Shortcut:
 
 def _extend(filed: np.ndarray, last: int, period: int, shift: int, times: int) -> None:
     """Go on filing times after index `last` as the latest `period` of them did."""
-    pattern = filed[last - period + 1 : last + 1].copy()
-    for n in range(times):
-        start = last + 1 + n * period
-        filed[start : start + period] = pattern + shift * (n + 1)
+    pattern = filed[last - period + 1 : last + 1]
+    later = pattern + shift * np.arange(1, times + 1)[:, None]
+    filed[last + 1 : last + 1 + times * period] = later.reshape(-1)
 
 
 def _insert(counts: np.ndarray, was: np.ndarray, turn: int, period: int, times: int) -> None:

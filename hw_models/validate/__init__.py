@@ -1,0 +1,1 @@
+"""Hold published accelerators against the model: what was given, what follows, what we compute."""

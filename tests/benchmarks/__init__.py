@@ -1,0 +1,1 @@
+"""Measure what the tests do not: speed beside other tools."""
