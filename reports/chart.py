@@ -66,7 +66,10 @@ class Bars:
 
 @dataclass(frozen=True)
 class Point:
-    """Place an operator: x operations per byte, y operations/s; `hollow` if bytes are off chip."""
+    """Place what works: x operations per byte, y operations/s; `hollow` if bytes are off chip.
+
+    `own_ceiling`, where there is one, is the end of a stem above the point, in operations/s.
+    """
 
     label: str
     series: str
@@ -74,6 +77,7 @@ class Point:
     y: float
     hollow: bool
     text: str
+    own_ceiling: float | None = None
 
 
 @dataclass(frozen=True)
@@ -145,6 +149,7 @@ def limits(chart: Roofline) -> tuple[float, float, float, float]:
     sloped = [c.rate for c in chart.ceilings if c.sloped]
     xs = [p.x for p in chart.points] + [f / s for f in flat for s in sloped]
     ys = [p.y for p in chart.points] + flat
+    ys += [p.own_ceiling for p in chart.points if p.own_ceiling]
     x_low, x_high = _decades(xs)
     if x_high / x_low < 1000:  # a slope across a single decade looks flat
         x_low, x_high = x_low / 10, x_high * 10

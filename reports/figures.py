@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from reports import accuracy, energy, latency, roofline
 from reports.chart import Bars, Roofline, Timeline, limits
+from reports.roofline_units import unit_points, unit_roofline
 from reports.summary import Summary
 from reports.timeline import timeline
 
@@ -77,6 +78,10 @@ def roofline_figure(chart: Roofline) -> Figure:
             axes.annotate(
                 c.label, (middle, middle * c.rate), (-4, 4), textcoords="offset points", ha="right"
             )
+        for p in chart.points:
+            if p.own_ceiling is not None:
+                ends = [p.y, p.own_ceiling]
+                axes.plot([p.x, p.x], ends, color="#565b66", linewidth=0.8, marker="_")
         for k, name in enumerate(chart.series):
             own = [p for p in chart.points if p.series == name]
             colour = COLOURS[k % len(COLOURS)]
@@ -134,6 +139,9 @@ def run_figures(run: Summary) -> dict[str, Figure]:
     for part in run.costs:
         points = roofline.roofline(f"Roofline, {part.recipe}", part.costs, part.ceilings)
         found[f"roofline-{part.recipe}"] = roofline_figure(points)
+        units = unit_points(part.recipe, part.costs, run.units, part.ceilings)
+        of_units = unit_roofline(f"Roofline by unit, {part.recipe}", units, part.ceilings)
+        found[f"unit-roofline-{part.recipe}"] = roofline_figure(of_units)
         bars = latency.task_bars(part.recipe, roofline.task_cycles(part.costs))
         found[f"tasks-{part.recipe}"] = bars_figure(bars)
         found[f"units-{part.recipe}"] = bars_figure(latency.unit_bars(part.recipe, run.units))

@@ -8,7 +8,9 @@ from importlib.resources import files
 from string import Template
 
 from reports import accuracy, energy, latency, roofline
+from reports.chart import Roofline
 from reports.html_parts import bars_html, legend_html, origin_html, table_html, tile_html
+from reports.roofline_units import unit_points, unit_roofline
 from reports.summary import RecipeCosts, Summary, headlines
 from reports.svg import roofline_svg
 from reports.svg_timeline import timeline_svg
@@ -119,9 +121,22 @@ def _hardware(run: Summary, tables: dict[str, Table]) -> str:
         parts.append(_details("Every operator", search + table_html(table, tall=True)))
     if "units" in tables:
         parts.append(_details("Units in numbers", table_html(tables["units"], tall=True)))
+    if "unit_rooflines" in tables:
+        body = table_html(tables["unit_rooflines"], tall=True)
+        parts.append(_details("Units against their ceilings", body))
     if "stalls" in tables:
         parts.append(_details("Who waits for whom", table_html(tables["stalls"], tall=True)))
     return "\n".join(parts)
+
+
+def _roofline(chart: Roofline) -> str:
+    return (
+        f'<figure style="margin:0"><h3>{escape(chart.title)} {origin_html(chart.origin)}</h3>'
+        f"{legend_html(chart.series, shapes=True)}"
+        f'<div class="wide">{roofline_svg(chart, *WIDE_PX)}</div>'
+        f'<div class="narrow">{roofline_svg(chart, *NARROW_PX)}</div>'
+        f'<p class="soft">{escape(chart.note)}</p></figure>'
+    )
 
 
 def _timeline(run: Summary, recipe: str) -> str:
@@ -141,15 +156,9 @@ def _of_recipe(run: Summary, part: RecipeCosts) -> str:
     title = f"Roofline, {part.recipe}"
     chart = roofline.roofline(title, part.costs, part.ceilings)
     tasks = latency.task_bars(part.recipe, roofline.task_cycles(part.costs))
-    drawings = (
-        f'<div class="wide">{roofline_svg(chart, *WIDE_PX)}</div>'
-        f'<div class="narrow">{roofline_svg(chart, *NARROW_PX)}</div>'
-    )
-    figure = (
-        f'<figure style="margin:0"><h3>{escape(title)} {origin_html(chart.origin)}</h3>'
-        f"{legend_html(chart.series, shapes=True)}{drawings}"
-        f'<p class="soft">{escape(chart.note)}</p></figure>'
-    )
+    points = unit_points(part.recipe, part.costs, run.units, part.ceilings)
+    of_units = unit_roofline(f"Roofline by unit, {part.recipe}", points, part.ceilings)
+    figure = _roofline(chart) + (_roofline(of_units) if points else "")
     bars = (
         f'<div class="columns">{bars_html(tasks)}'
         f"{bars_html(latency.unit_bars(part.recipe, run.units))}</div>"

@@ -11,6 +11,7 @@ from reports.energy import Constant, EnergyPart, Rule
 from reports.exactness import Exactness
 from reports.latency import Speed, UnitUse
 from reports.lints import LintRow, StepRow
+from reports.roofline_units import UnitPoint, unit_points, unit_table
 from reports.table import Origin, Table
 from reports.timeline import Stall, TaskSpan, stalls_table
 
@@ -84,6 +85,7 @@ class Summary:
             energy.table(self.energy),
             latency.units_table(self.units),
             stalls_table(self.stalls),
+            unit_table(self.unit_points()),
             roofline.merged_table(costs),
             lints.steps_table(self.steps),
             lints.lints_table(self.lints),
@@ -93,6 +95,14 @@ class Summary:
             energy.rules_table(self.energy_rules),
         )
         return tuple(t for t in all_tables if t.rows)
+
+    def unit_points(self) -> tuple[UnitPoint, ...]:
+        """Return each recipe's units against their ceilings."""
+        return tuple(
+            point
+            for c in self.costs
+            for point in unit_points(c.recipe, c.costs, self.units, c.ceilings)
+        )
 
     def layers(self) -> Table:
         """Return the table of `layers.csv`: every node of every recipe."""

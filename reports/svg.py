@@ -65,6 +65,7 @@ def roofline_svg(chart: Roofline, width: int, height: int) -> str:
     parts = [opening, *_axes(frame)]
     parts += _ceilings(frame, chart)
     series = chart.series
+    parts += [_stem(frame, p.x, p.y, p.own_ceiling) for p in chart.points if p.own_ceiling]
     for point in chart.points:
         kind = series.index(point.series) % 8
         x = frame.x(point.x)
@@ -75,6 +76,15 @@ def roofline_svg(chart: Roofline, width: int, height: int) -> str:
             f'data-series="{escape(point.series)}"/>'
         )
     return "".join([*parts, "</svg>"])
+
+
+def _stem(f: Frame, x: float, low: float, high: float) -> str:
+    """Draw the way that is left from a point to its own ceiling."""
+    at, top = f.x(x), f.y(high)
+    return (
+        f'<path class="stem" d="M{at:.1f} {f.y(low):.1f}V{top:.1f}'
+        f'M{at - RADIUS:.1f} {top:.1f}h{2 * RADIUS}"/>'
+    )
 
 
 def _axes(f: Frame) -> list[str]:

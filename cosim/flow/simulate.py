@@ -23,6 +23,7 @@ from reports.coverage import Coverage, OperatorRow
 from reports.energy import Constant, EnergyPart, Rule, refuse_mixed
 from reports.latency import Speed, UnitUse
 from reports.roofline import Ceilings, OperatorCost
+from reports.roofline_units import unit_points, unit_table
 from reports.summary import RecipeCosts
 from reports.table import Table, si
 from reports.timeline import MOST_SPANS, Stall, TaskSpan, stalls_table
@@ -52,6 +53,9 @@ class Simulated:
             latency.speed_table((self.speed,)),
             latency.units_table(self.units),
             stalls_table(self.stalls),
+            unit_table(
+                unit_points(self.costs.recipe, self.costs.costs, self.units, self.costs.ceilings)
+            ),
             energy.table(self.energy),
             roofline.merged_table(((self.costs.recipe, self.costs.costs),)),
         )

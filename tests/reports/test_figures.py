@@ -91,7 +91,11 @@ def test_each_recipe_has_its_figures_and_an_empty_run_none():
     assert set(run_figures(summary())) == {
         "accuracy",
         "energy",
-        *(f"{kind}-{r}" for kind in ("roofline", "tasks", "units", "timeline") for r in RECIPES),
+        *(
+            f"{kind}-{r}"
+            for kind in ("roofline", "unit-roofline", "tasks", "units", "timeline")
+            for r in RECIPES
+        ),
     }
     assert run_figures(Summary("m", "", "c", "0")) == {}
 

@@ -123,12 +123,13 @@ def test_the_page_is_legible(browser, path, width, dark):
     )
     assert smallest >= 12
     shown = opened.evaluate(
-        "[...document.querySelectorAll('svg.roofline')].filter(e => e.getClientRects().length)"
+        "[...document.querySelectorAll('svg.roofline, svg.timeline')].filter(e => e.getClientRects().length)"
         ".map(e => [e.getBoundingClientRect().width, Number(e.getAttribute('width'))])"
     )
-    assert len(shown) == 1
-    assert shown[0][0] <= width
-    assert shown[0][0] == pytest.approx(shown[0][1], rel=0.05), "scaled text is not legible"
+    assert len(shown) == 3  # by operator, by unit, over time: each wide or narrow, not both
+    for seen, drawn in shown:
+        assert seen <= width
+        assert seen == pytest.approx(drawn, rel=0.05), "scaled text is not legible"
 
 
 @needs_chromium
