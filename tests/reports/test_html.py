@@ -123,7 +123,8 @@ def test_the_page_is_legible(browser, path, width, dark):
     )
     assert smallest >= 12
     shown = opened.evaluate(
-        "[...document.querySelectorAll('svg.roofline, svg.timeline')].filter(e => e.getClientRects().length)"
+        "[...document.querySelectorAll('svg.roofline, svg.timeline')]"
+        ".filter(e => e.getClientRects().length)"
         ".map(e => [e.getBoundingClientRect().width, Number(e.getAttribute('width'))])"
     )
     assert len(shown) == 3  # by operator, by unit, over time: each wide or narrow, not both
