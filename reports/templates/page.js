@@ -17,7 +17,13 @@
     tip.hidden = false;
     place(x, y);
   };
-  const hide = () => { tip.hidden = true; };
+  // The point with the keyboard's focus keeps its sentence while the page scrolls to it.
+  let focused = null;
+  const beside = (target) => {
+    const box = target.getBoundingClientRect();
+    show(target, box.right, box.top);
+  };
+  const hide = () => { tip.hidden = true; focused = null; };
   document.addEventListener("pointerover", (event) => {
     const target = event.target.closest("[data-tip]");
     if (target) show(target, event.clientX, event.clientY); else hide();
@@ -28,12 +34,13 @@
   document.addEventListener("focusin", (event) => {
     const target = event.target.closest("[data-tip]");
     if (!target) return hide();
-    const box = target.getBoundingClientRect();
-    show(target, box.right, box.top);
+    focused = target;
+    beside(target);
   });
   document.addEventListener("focusout", hide);
   document.addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });
-  addEventListener("scroll", hide, { passive: true });
+  const follow = () => { if (focused) beside(focused); else hide(); };
+  addEventListener("scroll", follow, { passive: true });
 
   // One recipe at a time.
   const choose = (recipe) => {
