@@ -20,7 +20,9 @@ from cosim.ir.errors import UserError
 from quant.models.bimamba import encode
 
 PINS = Path(__file__).parent / "zoo" / "typeseg-text" / "files.json"
-Use = Literal["evaluate", "calibrate"]
+# In the order they were drawn; what they are for stands in zoo/typeseg-text/README.md.
+Use = Literal["evaluate", "calibrate", "confirm", "develop"]
+ORDER: tuple[Use, ...] = ("evaluate", "calibrate", "confirm", "develop")
 
 
 @dataclass(frozen=True)
