@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from cosim.design.arrange import beat_of
-from cosim.design.plan import Design, Layout, Unit
+from cosim.design.design import Design
+from cosim.design.plan import Layout, Unit
 from cosim.design.shapes import linear_shape, state_bits
 from cosim.design.sketch import Part
 from cosim.design.tasks import Skeleton
@@ -148,8 +149,10 @@ def _add_matrix(site: _Site, flow: Flow) -> None:
         rate = site.rate(site.design.ports.weight_parts)
         # One port serves both in static order, where the embedding is off chip too.
         port = "memory" if site.design.places["embedding"] == "memory" else "memory.weights"
-        site.plan.add(port, task.part, memory.weights(task.name, beats, bits, rate, site.latency))
-        site.plan.channels[matrix.WEIGHTS] = Channel(site.design.ports.prefetch_beats)
+        into = matrix.weights_of(unit)
+        program = memory.weights(task.name, into, beats, bits, rate, site.latency)
+        site.plan.add(port, task.part, program)
+        site.plan.channels[into] = Channel(site.design.ports.prefetch_beats)
 
 
 def _add_state(site: _Site, flow: Flow) -> None:

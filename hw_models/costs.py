@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from cosim.design.plan import Design, Layout, Place
+from cosim.design.design import Design
+from cosim.design.plan import Layout, Place
 from cosim.design.sketch import folded_name
 from cosim.design.tasks import Skeleton
 from cosim.ir.graph import Graph, Node

@@ -152,7 +152,8 @@ def simulate(
     if tokens < 0:
         raise UserError(f"{tokens} tokens cannot be simulated; give 1 or more")
     design = default_design(model, machine) if design is None else design
-    kinds = graph_kinds(model)
+    chosen = design.choices
+    kinds = graph_kinds(model, chosen.order, chosen.fused, chosen.matrix)
     _check_design(design, model, machine, kinds)
     generates = model.is_causal and len(model.segments) == 1
     wanted = tokens or (1 if generates else design.window)

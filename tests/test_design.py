@@ -7,7 +7,17 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from cosim.design import Fifo, Lanes, Layout, Ports, Task, Unit, default_design, sized_design
+from cosim.design import (
+    Choices,
+    Fifo,
+    Lanes,
+    Layout,
+    Ports,
+    Task,
+    Unit,
+    default_design,
+    sized_design,
+)
 from cosim.design.arrange import arranged, fifos_of
 from cosim.design.graph_kind import folded_segments, graph_kinds
 from cosim.design.kinds import KIND_OF_OP, STAGES
@@ -163,7 +173,7 @@ def test_a_taker_of_two_values_holds_each_of_them():
     model = graphs.small_mamba2()
     made = arranged(skeleton(fold(model.segments[0].graph)))
     units = {name: Unit(name, kind, 1) for name, kind in made.kinds.items()}
-    fifos = {(f.value, f.taker): f for f in fifos_of(made, units)}
+    fifos = {(f.value, f.taker): f for f in fifos_of(made, units, Choices(Lanes(1, 1, 1, 1, 64)))}
     z = fifos["layers.*.in_proj.acc", next(t for r, t in fifos if t.endswith("gated"))]
     assert z.depth == 48  # of the rows of in_proj only those of z go there
     assert fifos["layers.*.conv_in", "layers.*.conv.fir"].depth == 32
@@ -178,6 +188,7 @@ def test_the_text_of_a_design_is_stable():
         "  unit matrix: matrix, lanes 2 x 4, 1 tasks\n"
         "  unit vector.sum: vector, lanes 3, 1 tasks\n"
         "  unit sink.y: sink, lanes 3, 1 tasks\n"
+        "  rows as waited for, operators fused, FIFOs whole where their taker waits\n"
         "  layout step: one block, 1 segments\n"
         "    block source.x on source.x: \n"
         "    block acc on matrix: acc\n"

@@ -1,10 +1,13 @@
 """Map a graph on a machine: units, static orders, FIFOs, placements, and why they are so."""
 
-from cosim.design.choose import Lanes, default_design, sized_design
+from cosim.design.choices import Choices, Lanes
+from cosim.design.choose import default_design
+from cosim.design.design import Design
 from cosim.design.graph_kind import GraphKind, graph_kinds
-from cosim.design.plan import Design, Fifo, Layout, Ports, Task, Unit
+from cosim.design.plan import Fifo, Layout, Ports, Task, Unit
+from cosim.design.sized import sized_design
 
 __all__ = [
-    "Design", "Fifo", "GraphKind", "Lanes", "Layout", "Ports", "Task", "Unit",
+    "Choices", "Design", "Fifo", "GraphKind", "Lanes", "Layout", "Ports", "Task", "Unit",
     "default_design", "graph_kinds", "sized_design",
 ]  # fmt: skip

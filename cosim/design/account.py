@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from fractions import Fraction
 from math import ceil
 
+from cosim.design.design import Design
 from cosim.design.graph_kind import GraphKind
-from cosim.design.plan import Design, Place, Ports
+from cosim.design.plan import Place, Ports, Unit
 from cosim.design.resources import (
     FFS_PER_LUT,
     NAMES,
@@ -65,10 +66,11 @@ def count_resources(
     total: Resources = Counter(lut=TOP_LUTS)
     units = {u.name: u for u in design.units}
     of_unit: dict[str, Resources] = {name: Counter() for name in units}
+    held = not design.choices.fused and design.choices.fifos == "whole"
     for kind in kinds:
         for task in kind.skeleton.tasks:
             # A unit with several tasks has the hardware of the largest.
-            of_unit[task.unit] |= chain_cost(kind.skeleton, task, units[task.unit], machine)
+            of_unit[task.unit] |= chain_cost(kind.skeleton, task, units[task.unit], machine, held)
         stored = stored_cost(kind.skeleton, units, design.places, machine)
         total += Counter({k: v * len(kind.segments) for k, v in stored.items()})
     for cost in of_unit.values():
@@ -78,17 +80,18 @@ def count_resources(
             total += fifo_cost(fifo, machine)
     total += _port_buffers(design, kinds, machine)
     total += _sequences(design, model, machine)
-    total += _matrix(design, kinds, machine, design.budget["dsp"] - total["dsp"])
+    for unit in design.units:
+        if unit.kind == "matrix":
+            total += _matrix(design, unit, kinds, machine, design.budget["dsp"] - total["dsp"])
     total["ff"] = ceil(total["lut"] * FFS_PER_LUT)
     return {name: total[name] for name in NAMES}
 
 
-def _matrix(design: Design, kinds: list[GraphKind], machine: Machine, dsps: int) -> Resources:
-    """Return what the matrix unit takes: products, input buffer, weights where they are on chip."""
-    shapes = _turns(kinds)
-    if not shapes:
-        return Counter()
-    unit = design.unit("matrix")
+def _matrix(
+    design: Design, unit: Unit, kinds: list[GraphKind], machine: Machine, dsps: int
+) -> Resources:
+    """Return what a matrix unit takes: products, input buffer, weights where they are on chip."""
+    shapes = _turns(kinds, unit)
     weight_bits = max(s.weight_bits for s, _ in shapes)
     act_bits = max(s.act_bits for s, _ in shapes)
     lanes = unit.lanes * unit.columns
@@ -103,18 +106,23 @@ def _matrix(design: Design, kinds: list[GraphKind], machine: Machine, dsps: int)
     return cost
 
 
-def _turns(kinds: list[GraphKind]) -> list[tuple[LinearShape, int]]:
-    return [(s, n * len(k.segments)) for k in kinds for s, n in linear_shapes(k.skeleton)]
+def _turns(kinds: list[GraphKind], unit: Unit) -> list[tuple[LinearShape, int]]:
+    """Return the linear tasks of a matrix unit with their turns per token."""
+    return [
+        (s, n * len(k.segments))
+        for k in kinds
+        for s, n in linear_shapes(k.skeleton)
+        if k.skeleton.task(s.task).unit == unit.name
+    ]
 
 
 def _port_buffers(design: Design, kinds: list[GraphKind], machine: Machine) -> Resources:
     """Return the FIFOs at the memory, and the embedding where it is on chip."""
     total: Resources = Counter()
-    shapes = _turns(kinds)
-    if shapes and design.places["weights"] == "memory":
-        unit = design.unit("matrix")
-        width = max(s.beat_bits(unit) for s, _ in shapes)
-        total += memory_blocks(width, design.ports.prefetch_beats, machine)
+    for unit in design.units:
+        if unit.kind == "matrix" and design.places["weights"] == "memory":
+            width = max(s.beat_bits(unit) for s, _ in _turns(kinds, unit))
+            total += memory_blocks(width, design.ports.prefetch_beats, machine)
     for kind in kinds:
         for task, _ in state_tasks(kind.skeleton):
             if design.places["states"] == "memory":
@@ -175,8 +183,9 @@ def what_binds(design: Design, kinds: list[GraphKind], machine: Machine) -> str:
                 name = f"unit {unit.name}"
                 cycles = Fraction(-(-task.span // unit.lanes) * turns * len(kind.segments))
                 costs[name] = costs.get(name, Fraction(0)) + cycles
-    if shapes := _turns(kinds):
-        unit = design.unit("matrix")
-        costs["unit matrix"] = Fraction(sum(s.steps(unit, streamed) * n for s, n in shapes))
+    for unit in design.units:
+        if unit.kind == "matrix":
+            steps = sum(s.steps(unit, streamed) * n for s, n in _turns(kinds, unit))
+            costs[f"unit {unit.name}"] = Fraction(steps)
     name, cycles = max(costs.items(), key=lambda item: item[1])
     return f"{name}, {ceil(cycles):,} cycles a token"

@@ -1,8 +1,9 @@
 """Choose the order of rows in a projection, and the FIFOs between tasks.
 
 Rows go out in the order in which they are waited for: what a recurrence needs comes first, small
-pieces before large ones (a whole B or C is needed before the first x), and the rest follows. This
-is the computation reordering of LightMamba (arXiv 2502.15260), read off the graph.
+pieces before large ones (a whole B or C is needed before the first x), and the rest follows, or
+alternates with the last such piece head by head. This is the computation reordering of LightMamba
+(arXiv 2502.15260), read off the graph.
 """
 
 from __future__ import annotations
@@ -10,26 +11,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
+from math import prod
 
 import numpy as np
 
+from cosim.design.choices import Choices, Order
 from cosim.design.plan import Fifo, Runs, Task, Unit
 from cosim.design.streams import TaskStream, runs_of
 from cosim.design.tasks import Skeleton
 
-# A FIFO that only decouples two units; as many places as one LUT makes a shift register of.
-SHALLOW_BEATS = 32
 # Only chains pass an order on; the others step through their span as it is.
 PASSES_ORDER = ("vector", "fir")
 
 
-def arranged(skeleton: Skeleton) -> Skeleton:
+def arranged(skeleton: Skeleton, order: Order = "waited") -> Skeleton:
     """Return the skeleton with the order of rows chosen, and passed on along chains."""
+    if order == "graph":
+        return skeleton
     done: dict[str, Task] = {}
     for task in skeleton.tasks:
         kind = skeleton.kind(task)
         if kind == "matrix":
-            done[task.name] = replace(task, order=_row_order(skeleton, task))
+            done[task.name] = replace(task, order=_row_order(skeleton, task, order))
         elif kind in PASSES_ORDER:
             done[task.name] = replace(task, order=_passed_order(skeleton, task, done))
         else:
@@ -37,7 +40,7 @@ def arranged(skeleton: Skeleton) -> Skeleton:
     return replace(skeleton, tasks=tuple(done.values()))
 
 
-def _row_order(skeleton: Skeleton, task: Task) -> Runs:
+def _row_order(skeleton: Skeleton, task: Task, order: Order) -> Runs:
     """Sort the rows of a linear task by who waits for them."""
     leaves = _leaves(skeleton, task, np.arange(task.span))
     ends = sorted({end for _, end in leaves})
@@ -53,7 +56,32 @@ def _row_order(skeleton: Skeleton, task: Task) -> Runs:
         waited = any(wait and label >> k & 1 for k, wait in enumerate(waits))
         return not waited, (piece[1] - piece[0]) if waited else 0
 
-    return runs_of(np.concatenate([np.arange(a, b) for a, b in sorted(pieces, key=late)]))
+    pieces.sort(key=late)
+    first = [p for p in pieces if not late(p)[0]]
+    rest = [p for p in pieces if late(p)[0]]
+    if order == "heads" and first and len(rest) == 1:
+        pieces = [*first[:-1], *_by_head(first[-1], rest[0], _heads(skeleton))]
+    return runs_of(np.concatenate([np.arange(a, b) for a, b in pieces]))
+
+
+def _by_head(x: tuple[int, int], z: tuple[int, int], heads: int) -> list[tuple[int, int]]:
+    """Let two pieces alternate head by head, where both are whole heads of one size.
+
+    >>> _by_head((4, 8), (0, 4), 2)
+    [(4, 6), (0, 2), (6, 8), (2, 4)]
+    """
+    size = x[1] - x[0]
+    if size != z[1] - z[0] or size % heads:
+        return [x, z]
+    own = size // heads
+    starts = [p[0] + h * own for h in range(heads) for p in (x, z)]
+    return [(a, a + own) for a in starts]
+
+
+def _heads(skeleton: Skeleton) -> int:
+    """Return the heads of the largest state: each is a matrix, the state's last two axes."""
+    states = [skeleton.sketch.types[s].shape for s in skeleton.sketch.states]
+    return prod(max(states, key=prod, default=(1,))[:-2])
 
 
 def _leaves(skeleton: Skeleton, task: Task, rows: np.ndarray) -> list[tuple[np.ndarray, str]]:
@@ -131,29 +159,31 @@ def beats_with(used: np.ndarray, beat: int) -> np.ndarray:
     return np.any(padded.reshape(-1, beat), axis=1, keepdims=False)
 
 
-def fifos_of(skeleton: Skeleton, units: Mapping[str, Unit]) -> tuple[Fifo, ...]:
+def fifos_of(skeleton: Skeleton, units: Mapping[str, Unit], choices: Choices) -> tuple[Fifo, ...]:
     """Return the FIFOs between the tasks, deep enough that a turn never deadlocks.
 
     A taker that waits for several FIFOs, or whose unit has other tasks to do first, gets FIFOs that
     hold the whole value, so that no maker is ever held up by it; all others take as they come.
     """
+    given = dict(choices.depths)
+    whole = choices.fifos == "whole"
     tasks_on = [t.unit for t in skeleton.tasks]
     found = []
     for task in skeleton.tasks:
         reads = skeleton.reads(task)
         is_switch = skeleton.kind(task) == "switch"
-        holds = not is_switch and (len(reads) > 1 or tasks_on.count(task.unit) > 1)
+        holds = whole or (not is_switch and (len(reads) > 1 or tasks_on.count(task.unit) > 1))
         for root in reads:
             maker = skeleton.task(skeleton.maker[root])
             type_ = skeleton.sketch.types[root]
             beat = beat_of(units[maker.unit].lanes, type_.size, maker.span)
-            beats = SHALLOW_BEATS
-            if holds:
+            name = f"{root} -> {task.name}"
+            beats = choices.shallow_beats
+            if holds and name not in given:
                 used = TaskStream(skeleton, task).used(root)
                 emitted = TaskStream(skeleton, maker).emission(root)
                 beats = max(beats, int(beats_with(used[emitted], beat).sum()))
-            found.append(Fifo(
-                f"{root} -> {task.name}", maker.name, task.name, root, beat,
-                beat * type_.dtype.bits, beats,
-            ))  # fmt: skip
+            width = beat * type_.dtype.bits
+            beats = given.get(name, beats)
+            found.append(Fifo(name, maker.name, task.name, root, beat, width, beats))
     return tuple(found)

@@ -13,22 +13,21 @@ Rules, in this order:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import ceil
 
 import numpy as np
 
-from cosim.design.account import count_resources, share_memory, what_binds
-from cosim.design.arrange import fifos_of
+from cosim.design.choices import DEFAULT_WINDOW, Choices, Lanes
+from cosim.design.design import Design
 from cosim.design.graph_kind import GraphKind, graph_kinds
-from cosim.design.plan import Design, Layout, Place, Unit
-from cosim.design.shapes import LinearShape, linear_shapes, state_bits, state_tasks
+from cosim.design.plan import Place, Unit
+from cosim.design.shapes import LinearShape, linear_shapes, state_tasks
+from cosim.design.sized import default_places, laid_out
 from cosim.ir.errors import UserError
 from cosim.ir.model import Model
 from cosim.machine import Machine
-from cosim.machine.board import BRAM_BITS, URAM_BITS
 
-CHIP_SHARE = 0.5
 STATE_TURN_SHARE = 3
 CHAIN_TURN_SHARE = 512
 MOST_CHAIN_LANES = 64
@@ -36,34 +35,6 @@ MOST_COLUMNS = 256
 CHIP_STEPS = 128
 WINDOW_STEPS = 32
 PREFETCH = (64, 4096)
-DEFAULT_WINDOW = 512
-
-
-@dataclass(frozen=True)
-class Lanes:
-    """Hold the free numbers of a design.
-
-    `rows` x `columns` products of the matrix unit a cycle, elements a cycle of the state unit and
-    of every chain, beats of weights that are fetched ahead.
-    """
-
-    rows: int
-    columns: int
-    state: int
-    chain: int
-    prefetch: int
-
-
-def sized_design(
-    model: Model,
-    machine: Machine,
-    lanes: Lanes,
-    places: Mapping[str, Place] | None = None,
-    window: int = DEFAULT_WINDOW,
-) -> Design:
-    """Map a model on a machine with given widths, whether or not it fits; see `default_design`."""
-    kinds = graph_kinds(model)
-    return _sized(model, machine, kinds, places or _places(kinds, machine), lanes, window)
 
 
 def default_design(model: Model, machine: Machine, window: int = DEFAULT_WINDOW) -> Design:
@@ -72,12 +43,13 @@ def default_design(model: Model, machine: Machine, window: int = DEFAULT_WINDOW)
     Raise UserError where an operator has no unit, or where not even the smallest design fits.
     """
     kinds = graph_kinds(model)
-    places = _places(kinds, machine)
+    places = default_places(kinds, machine)
     # Tokens that follow one another overlap in a window: the pace counts, not the latency.
     steps = CHIP_STEPS if model.is_causal else WINDOW_STEPS
     lanes = _lanes(kinds, places, machine, steps)
     while True:
-        design = _sized(model, machine, kinds, places, lanes, window)
+        choices = Choices(lanes, places=tuple(places.items()), window=window)
+        design = laid_out(model, machine, kinds, choices)
         over = {
             n: u - design.budget[n] for n, u in design.resources.items() if u > design.budget[n]
         }
@@ -92,40 +64,6 @@ def default_design(model: Model, machine: Machine, window: int = DEFAULT_WINDOW)
                 f"{design.budget[name]:,} it may use; choose a larger machine or a smaller model"
             )
         lanes = smaller
-
-
-def _chip_bits(machine: Machine) -> int:
-    usable = machine.usable()
-    return max(usable["bram"], 0) * BRAM_BITS + usable["uram"] * URAM_BITS
-
-
-def _places(kinds: list[GraphKind], machine: Machine) -> dict[str, Place]:
-    """Put weights, embedding and states on chip where there is room, in this order."""
-    chip, memory = _chip_bits(machine), machine.fastest_memory
-    sizes = {"weights": 0, "states": 0, "embedding": 0}
-    for kind in kinds:
-        count = len(kind.segments)
-        for shape, turns in linear_shapes(kind.skeleton):
-            sizes["weights"] += shape.stored_bits * turns * count
-        for task, turns in state_tasks(kind.skeleton):
-            sizes["states"] += state_bits(kind.skeleton, task) * turns * count
-        sizes["embedding"] += sum(
-            kind.skeleton.sketch.types[n.inputs[1]].size_bits
-            for n in kind.skeleton.sketch.nodes if n.op.name == "embed"
-        )  # fmt: skip
-    room = int(chip * CHIP_SHARE)
-    places: dict[str, Place] = {}
-    for name in ("weights", "states", "embedding"):
-        places[name] = "chip" if sizes[name] <= room else "memory"
-        if places[name] == "chip":
-            room -= sizes[name]
-    off_chip = sum(sizes[n] for n, p in places.items() if p == "memory")
-    if off_chip > memory.capacity_gb * 8e9:
-        raise UserError(
-            f"machine {machine.name} is too small: {off_chip / 8e9:.1f} GB of weights, embedding "
-            f"and states do not fit the {memory.capacity_gb:g} GB of {memory.name}; use fewer bits"
-        )
-    return places
 
 
 def _lanes(
@@ -218,34 +156,3 @@ def _smaller(lanes: Lanes, over: Mapping[str, int]) -> Lanes | None:
     if lanes.columns > 1:
         return replace(lanes, columns=lanes.columns // 2)
     return None
-
-
-def _sized(
-    model: Model,
-    machine: Machine,
-    kinds: list[GraphKind],
-    places: Mapping[str, Place],
-    lanes: Lanes,
-    window: int,
-) -> Design:
-    """Build the design of these widths and count what it takes."""
-    units: dict[str, Unit] = {}
-    for kind in kinds:
-        for name, sort in kind.skeleton.kinds.items():
-            wide = {"matrix": lanes.rows, "state": lanes.state}.get(sort, lanes.chain)
-            units[name] = Unit(name, sort, wide, lanes.columns if sort == "matrix" else 1)
-    layouts = tuple(
-        Layout(k.skeleton.sketch.name, k.segments, k.skeleton.sketch.layers, k.skeleton.tasks,
-               fifos_of(k.skeleton, units))
-        for k in kinds
-    )  # fmt: skip
-    ports = share_memory(kinds, places, machine, lanes.prefetch)
-    draft = Design(
-        model.name, machine.name, tuple(units.values()), layouts, dict(places), ports,
-        1 if model.is_causal else window, {}, machine.usable(), "",
-    )  # fmt: skip
-    return replace(
-        draft,
-        resources=count_resources(draft, model, kinds, machine),
-        binds=what_binds(draft, kinds, machine),
-    )

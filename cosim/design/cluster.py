@@ -6,6 +6,7 @@ the groups stay free of cycles and none that others wait for is held up by a lat
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 
@@ -28,9 +29,13 @@ class Group:
 class Grouping:
     """Hold the groups of a sketch while they are merged."""
 
-    def __init__(self, sketch: Sketch) -> None:
-        """Give every node that needs a unit a group of its own; raise UserError where none fits."""
+    def __init__(self, sketch: Sketch, fused: bool = True) -> None:
+        """Give every node that needs a unit a group of its own; raise UserError where none fits.
+
+        Where not `fused`, only what belongs to the loop of one state shares a group.
+        """
         self.sketch = sketch
+        self.may_share = None if fused else _state_loops(sketch)
         self.views: dict[str, View] = views(sketch)
         self.groups: dict[int, Group] = {}
         self.group_of: dict[str, int] = {}
@@ -98,6 +103,8 @@ class Grouping:
         source = self.sketch.node(view.roots[0])
         if source.op.name == "push" or node.op.name == "fir":
             return source.op.name == "push" and node.op.name == "fir"
+        if self.may_share is not None and not {node.name, source.name} <= self.may_share:
+            return False
         kinds = {self.groups[maker].kind, self.groups[self.group_of[node.name]].kind}
         if not kinds <= {"vector", "state"}:
             return False
@@ -140,3 +147,30 @@ class Grouping:
         keep.kind = "state" if "state" in {keep.kind, gone.kind} else keep.kind
         for node in gone.nodes:
             self.group_of[node.name] = first
+
+
+def _state_loops(sketch: Sketch) -> set[str]:
+    """Return the nodes on a way from a state to its next value: one unit reads and writes it."""
+    takers: dict[str, list[str]] = {}
+    for node in sketch.nodes:
+        for operand in node.inputs:
+            takers.setdefault(operand, []).append(node.name)
+    inputs = {n.name: n.inputs for n in sketch.nodes}
+    found: set[str] = set()
+    for state, written in sketch.states.items():
+        behind = _closure(state, takers)
+        before = _closure(written, inputs)
+        found |= behind & (before | {written}) & inputs.keys()
+    return found
+
+
+def _closure(start: str, edges: Mapping[str, Sequence[str]]) -> set[str]:
+    """Return all that can be reached from a name."""
+    seen: set[str] = set()
+    waiting = [start]
+    while waiting:
+        for name in edges.get(waiting.pop(), ()):
+            if name not in seen:
+                seen.add(name)
+                waiting.append(name)
+    return seen

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from cosim.design.arrange import arranged
+from cosim.design.choices import Order, Sharing
 from cosim.design.sketch import Sketch, fold, wider
 from cosim.design.tasks import Skeleton, skeleton
 from cosim.ir.model import Model
@@ -19,12 +21,24 @@ class GraphKind:
     segments: tuple[str, ...]
 
 
-def graph_kinds(model: Model) -> list[GraphKind]:
-    """Return the kinds of step graphs of a model; raise UserError where an operator has no unit."""
+def graph_kinds(
+    model: Model, order: Order = "waited", fused: bool = True, matrix: Sharing = "shared"
+) -> list[GraphKind]:
+    """Return the kinds of step graphs of a model; raise UserError where an operator has no unit.
+
+    The rest of the arguments are fields of `Choices`: all of them that decide on tasks.
+    """
+    return kinds_of(folded_segments(model), order, fused, matrix)
+
+
+def kinds_of(
+    folded: Iterable[tuple[Sketch, tuple[str, ...]]], order: Order, fused: bool, matrix: Sharing
+) -> list[GraphKind]:
+    """Return the kinds of step graphs from the folded segments of a model."""
     chains: dict[str, tuple[str, ...]] = {}
     return [
-        GraphKind(arranged(skeleton(sketch, chains)), names)
-        for sketch, names in folded_segments(model)
+        GraphKind(arranged(skeleton(sketch, chains, fused, matrix), order), names)
+        for sketch, names in folded
     ]
 
 

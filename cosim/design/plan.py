@@ -1,8 +1,7 @@
-"""Hold a Design: a graph mapped on a machine as units, static orders, FIFOs and placements."""
+"""Hold the parts of a design: units, tasks in static order, FIFOs, shares of the memory."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +10,7 @@ from cosim.design.sketch import Part
 from cosim.ir.errors import UserError
 
 Place = Literal["chip", "memory"]
+PLACES = ("weights", "states", "embedding")
 Runs = tuple[tuple[int, int], ...]
 MOST_LANES = 1 << 16
 
@@ -139,71 +139,3 @@ class Ports:
                 f"ports of {self.memory}: {self.weight_parts} + 2 x {self.state_parts} parts are "
                 f"more than {self.parts}; share out less"
             )
-
-
-@dataclass(frozen=True)
-class Design:
-    """Hold a graph mapped on a machine.
-
-    `places` says where weights (`weights`), the embedding (`embedding`) and decaying states
-    (`states`) live; all other constants and the windows of convolutions are on chip.
-    `resources` and `binds` explain the choice; they follow from the rest.
-    """
-
-    model: str
-    machine: str
-    units: tuple[Unit, ...]
-    layouts: tuple[Layout, ...]
-    places: Mapping[str, Place]
-    ports: Ports
-    window: int
-    resources: Mapping[str, int]
-    budget: Mapping[str, int]
-    binds: str
-
-    def __post_init__(self) -> None:
-        """Check that every task has its unit."""
-        names = [u.name for u in self.units]
-        if len(set(names)) != len(names):
-            raise UserError(f"design of {self.model}: two units share a name in {names}")
-        for layout in self.layouts:
-            for task in layout.tasks:
-                if task.unit not in names:
-                    raise UserError(f"task {task.name!r} wants a unit {task.unit!r}: none has it")
-
-    def unit(self, name: str) -> Unit:
-        """Return a unit by name."""
-        return next(u for u in self.units if u.name == name)
-
-    def text(self) -> str:
-        """Print as short stable text."""
-        lines = [f"design of {self.model} on {self.machine}"]
-        for unit in self.units:
-            size = f"{unit.lanes} x {unit.columns}" if unit.kind == "matrix" else f"{unit.lanes}"
-            tasks = sum(t.unit == unit.name for la in self.layouts for t in la.tasks)
-            lines.append(f"  unit {unit.name}: {unit.kind}, lanes {size}, {tasks} tasks")
-        for layout in self.layouts:
-            turns = f"{layout.layers} layers" if layout.layers > 1 else "one block"
-            lines.append(f"  layout {layout.name}: {turns}, {len(layout.segments)} segments")
-            for task in layout.tasks:
-                order = "" if len(task.order) == 1 else f", order {_runs(task.order)}"
-                nodes = " ".join(task.nodes)
-                lines.append(f"    {task.part} {task.name} on {task.unit}: {nodes}{order}")
-            for f in layout.fifos:
-                size = f"{f.depth} x {f.width_bits} bits"
-                lines.append(f"    fifo {f.maker} -> {f.taker}: {f.value}, {size}")
-        where = {"chip": "on chip", "memory": f"in {self.ports.memory}"}
-        lines += [f"  {what} {where[place]}" for what, place in self.places.items()]
-        p = self.ports
-        lines.append(
-            f"  {p.memory}: {p.weight_parts} of {p.parts} for weights, 2 x {p.state_parts} for "
-            f"states; {p.prefetch_beats} beats ahead"
-        )
-        for name, used in self.resources.items():
-            lines.append(f"  {name} {used} of {self.budget[name]}")
-        lines.append(f"  binds: {self.binds}")
-        return "\n".join(lines) + "\n"
-
-
-def _runs(order: Runs) -> str:
-    return " ".join(f"{a}..{b}" for a, b in order)

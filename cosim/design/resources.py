@@ -93,13 +93,23 @@ def mac_cost(lanes: int, weight_bits: int, act_bits: int, machine: Machine, dsps
     return Counter(dsp=used, lut=lanes * tree + in_luts * weight_bits * act_bits)
 
 
-def chain_cost(skeleton: Skeleton, task: Task, unit: Unit, machine: Machine) -> Resources:
-    """Return what the operators of a task take, with their tables and delay memories."""
+def chain_cost(
+    skeleton: Skeleton, task: Task, unit: Unit, machine: Machine, products_held: bool = False
+) -> Resources:
+    """Return what the operators of a task take, with their tables and delay memories.
+
+    `products_held`: an update keeps its two products (decay times state, input times B) whole.
+    """
     total: Resources = Counter()
     sketch = skeleton.sketch
     for name in task.nodes:
         node = sketch.node(name)
         total += _lanes(sketch, node, unit.lanes)
+        if products_held and node.op.name == "decay_update":
+            type_ = sketch.types[node.name]
+            beats = -(-type_.size // unit.lanes)
+            for _product in ("decay times state", "input times B"):
+                total += memory_blocks(unit.lanes * type_.dtype.bits, beats, machine)
         length = _buffered(sketch, node)
         if length > unit.lanes:
             bits = sketch.types[node.inputs[0]].dtype.bits

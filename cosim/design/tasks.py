@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import prod
 
+from cosim.design.choices import Sharing
 from cosim.design.cluster import Grouping
 from cosim.design.kinds import Kind
 from cosim.design.plan import Task
@@ -65,14 +66,19 @@ def short_name(name: str) -> str:
     return _LAYER.sub("", name)
 
 
-def skeleton(sketch: Sketch, chains: dict[str, tuple[str, ...]] | None = None) -> Skeleton:
+def skeleton(
+    sketch: Sketch,
+    chains: dict[str, tuple[str, ...]] | None = None,
+    fused: bool = True,
+    matrix: Sharing = "shared",
+) -> Skeleton:
     """Return the tasks of a sketch in static order; raise UserError where no unit fits.
 
     `chains` notes what each unit of its own does: a chain of the same operators, in another layer
-    or another sketch, goes through the same unit.
+    or another sketch, goes through the same unit. `fused`, `matrix`: see `Choices`.
     """
     chains = {} if chains is None else chains
-    grouping = Grouping(sketch)
+    grouping = Grouping(sketch, fused)
     grouping.merge_all()
     tasks: list[Task] = []
     maker: dict[str, str] = {}
@@ -93,7 +99,10 @@ def skeleton(sketch: Sketch, chains: dict[str, tuple[str, ...]] | None = None) -
         nodes = tuple(n.name for n in group.nodes)
         kind: Kind = group.kind  # type: ignore[assignment]  # wires have no group
         unit = str(kind)
-        if kind not in SHARED:
+        alone = kind == "matrix" and matrix == "separate"
+        # What only reads what a state's loop made has a unit of its own, where that is not fused.
+        alone = alone or (kind == "state" and not fused and not _has_state(sketch, nodes))
+        if kind not in SHARED or alone:
             own = f"{kind}.{short_name(nodes[-1])}"
             unit = _same_chain(own, tuple(n.op.name for n in group.nodes), chains)
         tasks.append(Task(nodes[-1], unit, group.part, nodes, group.span, ((0, group.span),)))
@@ -106,6 +115,10 @@ def skeleton(sketch: Sketch, chains: dict[str, tuple[str, ...]] | None = None) -
     made = Skeleton(sketch, tuple(tasks), maker, kinds, grouping.views)
     _check_states(made)
     return replace(made, tasks=tuple(sorted(tasks, key=_part)))
+
+
+def _has_state(sketch: Sketch, nodes: Iterable[str]) -> bool:
+    return any(n in sketch.states for name in nodes for n in sketch.node(name).inputs)
 
 
 def _same_chain(name: str, chain: tuple[str, ...], chains: dict[str, tuple[str, ...]]) -> str:

@@ -18,7 +18,14 @@ from cosim.design.shapes import LinearShape
 from hw_models.network import Firing, Program
 from hw_models.steps import Flow, Rows, encode, lay_rows
 
-WEIGHTS = "weights"
+
+def weights_of(unit: Unit) -> str:
+    """Return the name of the FIFO that brings a unit its weights.
+
+    >>> weights_of(Unit("matrix", "matrix", 8, 8)), weights_of(Unit("matrix.out", "matrix", 8, 8))
+    ('weights', 'weights.out')
+    """
+    return unit.name.replace("matrix", "weights", 1)
 
 
 def stages(columns: int) -> int:
@@ -37,8 +44,8 @@ def program(flow: Flow, unit: Unit, shape: LinearShape, streamed: bool) -> Progr
     outputs = _outputs(flow, unit)
     first = _first_group(flow, unit, scales, steps, [f for f, used in outputs.items() if used[0]])
     if streamed:
-        first = replace(first, pops={**first.pops, WEIGHTS: first.is_step})
-    taken = (WEIGHTS,) if streamed else ()
+        first = replace(first, pops={**first.pops, weights_of(unit): first.is_step})
+    taken = (weights_of(unit),) if streamed else ()
     quiet = Firing(taken, (), latency, task=task)
     groups = shape.groups(unit)
     loud = [

@@ -20,7 +20,6 @@ from cosim.design.kinds import OUTPUT_STAGES, STAGES
 from cosim.design.plan import Unit
 from hw_models.network import Firing, Program
 from hw_models.steps import Flow, encode, lay_rows
-from hw_models.units.matrix import WEIGHTS
 from hw_models.units.state import STATE_IN, STATE_OUT
 
 STATE_WRITTEN = "state.written"
@@ -35,9 +34,11 @@ def interval(beat_bits: int, rate: Fraction) -> Fraction:
     return max(Fraction(beat_bits) / rate, Fraction(1))
 
 
-def weights(task: str, beats: int, beat_bits: int, rate: Fraction, latency: int) -> Program:
-    """Return the firings that fetch the weights of one linear task."""
-    kind = Firing((), (WEIGHTS,), latency, interval(beat_bits, rate), task)
+def weights(
+    task: str, into: str, beats: int, beat_bits: int, rate: Fraction, latency: int
+) -> Program:
+    """Return the firings that fetch the weights of one linear task into a FIFO."""
+    kind = Firing((), (into,), latency, interval(beat_bits, rate), task)
     return Program.of((beats, kind))
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cosim.design import Lanes, graph_kinds, sized_design
+from cosim.design import Choices, Lanes, graph_kinds, sized_design
 from cosim.design.shapes import linear_shape
 from cosim.ir.errors import UserError
 from cosim.machine import load_machine
@@ -31,9 +31,11 @@ MODELS = {
 }
 
 
-def networks(model, lanes, places, tokens, feedback, machine=VCK190):
-    design = sized_design(model, machine, lanes, places)
-    for kind, layout in zip(graph_kinds(model), design.layouts, strict=True):
+def networks(model, lanes, places, tokens, feedback, machine=VCK190, **chosen):
+    choices = Choices(lanes, places=tuple(places.items()), **chosen)
+    design = sized_design(model, machine, choices)
+    kinds = graph_kinds(model, choices.order, choices.fused, choices.matrix)
+    for kind, layout in zip(kinds, design.layouts, strict=True):
         yield layout, build_network(kind.skeleton, layout, design, machine, tokens, feedback)
 
 
@@ -46,12 +48,21 @@ def networks(model, lanes, places, tokens, feedback, machine=VCK190):
     ),
     st.booleans(),
     st.integers(1, 3),
+    st.fixed_dictionaries({
+        "order": st.sampled_from(["graph", "waited", "heads"]),
+        "fused": st.booleans(),
+        "fifos": st.sampled_from(["waiting", "whole"]),
+        "shallow_beats": st.sampled_from([2, 32]),
+        "matrix": st.sampled_from(["shared", "separate"]),
+    }),
 )  # fmt: skip
-def test_any_design_of_a_model_ends_when_the_event_simulation_ends_it(name, lanes, on_chip, tokens):
+def test_any_design_of_a_model_ends_when_the_event_simulation_ends_it(
+    name, lanes, on_chip, tokens, chosen
+):
     """Odd lanes, weights and states on chip or off: no deadlock, and the same times."""
     make, feedback = MODELS[name]
     places = ON_CHIP if on_chip else OFF_CHIP
-    for layout, network in networks(make(), lanes, places, tokens, feedback):
+    for layout, network in networks(make(), lanes, places, tokens, feedback, **chosen):
         rounds = tokens if layout.layers > 1 else 1
         timing = solve(network, rounds)
         expected = play(network, rounds, patience=3000)
@@ -79,7 +90,7 @@ def test_multipliers_come_with_the_weights_when_these_are_streamed():
     (kind,) = graph_kinds(model)
     task = kind.skeleton.task("layers.*.out_proj.acc")
     shape = linear_shape(kind.skeleton, task)
-    design = sized_design(model, VCK190, lanes, OFF_CHIP)
+    design = sized_design(model, VCK190, Choices(lanes, places=tuple(OFF_CHIP.items())))
     unit = design.unit("matrix")
     assert (shape.rows, shape.columns, shape.weight_bits, shape.scale_bits) == (24, 48, 4, 8)
     # A group of 4 rows: 4 multipliers of 8 bits fit one beat of 4 * 8 weights of 4 bits.
@@ -95,7 +106,7 @@ def test_multipliers_come_with_the_weights_when_these_are_streamed():
 def test_a_port_gives_its_exact_share_of_the_bandwidth():
     """28 of 32 parts of 10426 2/3 bits a cycle: a beat of 10240 bits takes 1.12 cycles."""
     rate = Fraction(31280, 3) * Fraction(28, 32)
-    program = memory.weights("w", 3000, 10240, rate, 45)
+    program = memory.weights("w", "weights", 3000, 10240, rate, 45)
     (kind,) = program.kinds
     assert kind.interval == Fraction(10240) / rate
     assert program.busy_cycles == int(3000 * Fraction(10240) / rate) == 3367

@@ -1,0 +1,115 @@
+"""Hold what may be chosen of a design: widths, the order of rows, what is fused, FIFOs, places.
+
+Each field is a knob that published designs turn. LightMamba (arXiv 2502.15260) is, with its
+computation reordering, `order="heads"` against `order="graph"`; with its fine-grained tiling and
+fusion, `fused=True, fifos="waiting"` against `fused=False, fifos="whole"`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from cosim.design.plan import PLACES, Place, Unit
+from cosim.ir.errors import UserError
+
+Order = Literal["graph", "waited", "heads"]
+Fifos = Literal["waiting", "whole"]
+Sharing = Literal["shared", "separate"]
+DEFAULT_WINDOW = 512
+# A FIFO that only decouples two units; as many places as one LUT makes a shift register of.
+SHALLOW_BEATS = 32
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """Hold the widths of a design.
+
+    `rows` x `columns` products of the matrix unit a cycle, elements a cycle of the state unit and
+    of every chain, beats of weights that are fetched ahead.
+    """
+
+    rows: int
+    columns: int
+    state: int
+    chain: int
+    prefetch: int
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Hold the choices of a design; raise UserError where one is not to be had.
+
+    lanes
+        The widths of all units by kind.
+    units
+        Units whose width is given, whatever `lanes` says of their kind.
+    order
+        The order of rows in a projection. `graph`: as they stand. `waited`: what a recurrence waits
+        for first, small pieces before large ones. `heads`: so too, but the last such piece (x) and
+        the rest (z) alternate head by head.
+    fused
+        Whether operators that step alike share a pipeline. Without, each has a unit of its own, and
+        what lies between them goes through FIFOs; only the loop of a state stays in one unit.
+    fifos
+        `waiting`: a FIFO holds its whole value where its taker waits for others, else
+        `shallow_beats`. `whole`: every FIFO holds the whole value, and an unfused state update its
+        two products.
+    depths
+        Beats of single FIFOs by name, whatever the rule says.
+    matrix
+        One matrix unit for all projections in static order (`shared`), or one for each
+        (`separate`), all as wide.
+    places
+        Where weights, states and the embedding live, as pairs; None: on chip where there is room.
+    window
+        The longest run, in tokens, of a model that is not causal.
+    """
+
+    lanes: Lanes
+    units: tuple[Unit, ...] = ()
+    order: Order = "waited"
+    fused: bool = True
+    fifos: Fifos = "waiting"
+    shallow_beats: int = SHALLOW_BEATS
+    depths: tuple[tuple[str, int], ...] = ()
+    matrix: Sharing = "shared"
+    places: tuple[tuple[str, Place], ...] | None = None
+    window: int = field(default=DEFAULT_WINDOW)
+
+    def __post_init__(self) -> None:
+        """Refuse words that mean nothing here."""
+        words = (("order", Order), ("fifos", Fifos), ("matrix", Sharing))
+        for name, known in words:
+            if getattr(self, name) not in get_args(known):
+                raise UserError(
+                    f"choices: {name} {getattr(self, name)!r} is unknown; choose one of "
+                    f"{', '.join(get_args(known))}"
+                )
+        if self.shallow_beats < 1 or self.window < 1:
+            raise UserError(
+                f"choices: shallow_beats {self.shallow_beats} and window {self.window} must be at "
+                "least 1"
+            )
+        names = [name for name, _ in self.places or ()]
+        if self.places is not None and sorted(names) != sorted(PLACES):
+            raise UserError(f"choices: places {names} must be given for {', '.join(PLACES)}")
+
+    def text(self) -> str:
+        """Print in a few words.
+
+        >>> Choices(Lanes(8, 8, 8, 8, 64)).text()
+        'rows as waited for, operators fused, FIFOs whole where their taker waits'
+        """
+        order = {"graph": "as in the graph", "waited": "as waited for", "heads": "head by head"}
+        fifos = "whole where their taker waits" if self.fifos == "waiting" else "whole"
+        words = [
+            f"rows {order[self.order]}",
+            "operators fused" if self.fused else "a unit per operator",
+            f"FIFOs {fifos}",
+        ]
+        if self.depths:
+            words[-1] += f", {len(self.depths)} of given depth"
+        if self.matrix == "separate":
+            words.append("a matrix unit per projection")
+        return ", ".join(words)
