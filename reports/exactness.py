@@ -13,8 +13,9 @@ from reports.table import Column, Table
 class Exactness:
     """Say that executor `left` and `right` were compared on every node with ==.
 
-    `nodes` is how many values of the graph were compared, `integers` how many of their elements,
-    over `tokens` tokens; `differences` how many elements differ, `first` the sentence of the first.
+    The right one ran in `threads` threads. `nodes` is how many values of the graph were compared,
+    `integers` how many of their elements, over `tokens` tokens; `differences` how many elements
+    differ, `first` the sentence of the first.
     """
 
     recipe: str
@@ -27,6 +28,7 @@ class Exactness:
     first: str | None = None
     left_seconds: float = 0.0
     right_seconds: float = 0.0
+    threads: int = 1
 
     def __post_init__(self) -> None:
         """Refuse an empty comparison, and a difference without its place."""
@@ -40,6 +42,12 @@ class Exactness:
         """Tell whether every bit agreed."""
         return self.differences == 0
 
+    @property
+    def sentence(self) -> str:
+        """Say where the executions part."""
+        threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
+        return f"{self.recipe}, {threads}: {self.first or 'all bits agree'}"
+
 
 def table(checks: Sequence[Exactness]) -> Table:
     """Print a row per comparison."""
@@ -47,6 +55,7 @@ def table(checks: Sequence[Exactness]) -> Table:
         (
             c.recipe,
             f"{c.left} == {c.right}",
+            c.threads,
             c.nodes,
             c.tokens,
             c.integers,
@@ -60,6 +69,7 @@ def table(checks: Sequence[Exactness]) -> Table:
     columns = (
         Column("recipe", "recipe"),
         Column("compared", "compared"),
+        Column("threads", "threads", "given"),
         Column("nodes", "values", "derived"),
         Column("tokens", "tokens", "given"),
         Column("integers", "integers", "measured"),

@@ -98,7 +98,7 @@ def _exactness(run: Summary, tables: dict[str, Table]) -> str:
         return ""
     wrong = [c for c in run.exactness if not c.is_exact]
     if wrong:
-        text = "; ".join(f"{c.recipe}: {c.first}" for c in wrong)
+        text = "; ".join(c.sentence for c in wrong)
         verdict = f'<p class="verdict bad">The executions differ. {escape(text)}</p>'
     else:
         verdict = '<p class="verdict good">Every compared integer is equal.</p>'

@@ -2,43 +2,21 @@
 
 import json
 import shlex
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cosim import reference
 from cosim.cli.commands import request_of
 from cosim.cli.parser import build_parser
-from cosim.flow import verify as verify_file
 from cosim.flow.folder import RunFolder, code_digest
 from cosim.flow.generate import as_text, generate, prompt_tokens
 from cosim.flow.progress import Progress
 from cosim.flow.request import Request, load_request
 from cosim.flow.tokens import read_tokens
-from cosim.flow.verify import verify
 from cosim.ir.errors import UserError
-from cosim.ir.graph import GraphBuilder
-from cosim.ir.model import Model, Segment
-from cosim.ir.types import TensorType, i, u
-from cosim.ops import Add, Argmax, Embed
-from cosim.torch_exec import TorchExecutor
-
-
-def counter_model(vocabulary: int = 256, direction: str = "forward") -> Model:
-    """Return a model that counts (token + 1) % 4 in its state; the next is the most frequent."""
-    token_type = TensorType(u(9), (), 0, vocabulary - 1)
-    table = np.zeros((vocabulary, 4), dtype=np.int64)
-    table[np.arange(vocabulary), (np.arange(vocabulary) + 1) % 4] = 1
-    b = GraphBuilder("counter")
-    row = b.add("row", Embed(), b.input("token", token_type), b.const("table", table, i(4)))
-    total = b.add("total", Add(i(8)), b.state("seen", TensorType.full(i(8), (4,))), row)
-    b.update("seen", total)
-    b.output("next", b.add("next", Argmax(), total))
-    segment = Segment("step", b.build(), {"token": "token"}, direction)
-    return Model("counter", {"token": token_type}, (segment,), {"next": "step.next"})
+from tests.counter import counter_model
 
 
 class Notes(Progress):
@@ -119,69 +97,6 @@ def test_a_file_is_no_run_folder(tmp_path):
         RunFolder(tmp_path / "file")
 
 
-@pytest.mark.parametrize("direction", ["forward", "backward"])
-def test_equal_executors_differ_nowhere(direction, monkeypatch):
-    monkeypatch.setattr(verify_file, "LONGEST_WINDOW", 16)
-    model, tokens = counter_model(direction=direction), np.arange(50) % 7
-    found = verify("w4", model, tokens)
-    assert found.is_exact
-    assert (found.nodes, found.tokens) == (5, 50)  # token, seen, row, total, next
-    assert found.integers == 50 * (1 + 4 + 4 + 4 + 1)
-
-
-def test_verify_carries_states_over_windows(monkeypatch):
-    """Without them both executors would agree on the wrong thing, and nothing would show it."""
-    monkeypatch.setattr(verify_file, "LONGEST_WINDOW", 16)
-    ran = []
-    original = reference.run
-    monkeypatch.setattr(
-        verify_file.reference, "run", lambda *a, **k: ran.append(original(*a, **k)) or ran[-1]
-    )
-    tokens = np.arange(50) % 7
-    verify("w4", counter_model(), tokens)
-    assert len(ran) == 4
-    counts = Counter(((tokens + 1) % 4).tolist())
-    assert ran[-1].states["step/seen"].tolist() == [counts[k] for k in range(4)]
-
-
-def test_one_wrong_bit_is_found_and_placed(monkeypatch):
-    monkeypatch.setattr(verify_file, "LONGEST_WINDOW", 16)
-
-    class Wrong(TorchExecutor):
-        windows = 0
-
-        def run(self, *args, **kwargs):
-            ran = super().run(*args, **kwargs)
-            self.windows += 1
-            if self.windows == 2:
-                ran.values["step/total"][3, 1] ^= 1
-            return ran
-
-    monkeypatch.setattr(verify_file, "TorchExecutor", Wrong)
-    found = verify("w4", counter_model(), np.arange(50) % 7)
-    assert not found.is_exact
-    assert found.differences == 1
-    assert "step/total[3, 1]" in found.first
-    assert found.tokens == 32, "it stops at the window that differs"
-
-
-def test_miscounted_saturation_is_a_difference(monkeypatch):
-    class Wrong(TorchExecutor):
-        def run(self, *args, **kwargs):
-            ran = super().run(*args, **kwargs)
-            ran.clipped["step/total"] += 1
-            return ran
-
-    monkeypatch.setattr(verify_file, "TorchExecutor", Wrong)
-    found = verify("w4", counter_model(), np.arange(9))
-    assert found.first == "saturation counts differ at step/total"
-
-
-def test_nothing_to_verify_is_refused():
-    with pytest.raises(UserError, match="nothing to verify"):
-        verify("w4", counter_model(), np.zeros(0, dtype=np.int64))
-
-
 def test_greedy_tokens_are_the_argmax_of_all_before():
     prompt, counts, expected = [1, 1, 1, 7], [0, 0, 0, 0], []
     for token in prompt:
@@ -250,8 +165,9 @@ def test_tokens_that_will_not_do_are_refused(tmp_path):
 
 def test_a_request_survives_its_file_and_its_command(tmp_path):
     request = Request(
-        "some/model", ("w8a8", "w4a4-rtn"), None, "/a text", None, 32, 64, 2, 48, "def x\n", 9
-    )
+        "some/model", ("w8a8", "w4a4-rtn"), None, "/a text", None, 32, 64, 2, 48, (1, 3),
+        "def x\n", 9,
+    )  # fmt: skip
     request.save(tmp_path)
     assert load_request(tmp_path) == request
     words = shlex.split(request.command(tmp_path))

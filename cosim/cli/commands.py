@@ -34,6 +34,7 @@ def request_of(args: argparse.Namespace) -> Request:
         "recipes": tuple(args.recipe) if args.recipe else None,
         "score_tokens": args.score_tokens,
         "verify_tokens": args.verify_tokens,
+        "verify_threads": args.threads,
         "prompt": args.prompt,
         "write_tokens": args.tokens,
     }
@@ -74,7 +75,7 @@ def _walk(args: argparse.Namespace, request: Request, out: Path) -> int:
         print(f"report: {out / 'report.html'}")
     for check in run.exactness:
         if not check.is_exact:
-            print(f"cosim: {check.recipe}: {check.first}", file=sys.stderr)
+            print(f"cosim: {check.sentence}", file=sys.stderr)
     return 0 if all(check.is_exact for check in run.exactness) else 1
 
 

@@ -1,4 +1,4 @@
-"""Do what the commands on one integer graph say: run, verify, simulate."""
+"""Do what the commands on one integer graph say: run, simulate."""
 
 from __future__ import annotations
 
@@ -38,38 +38,6 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def verify(args: argparse.Namespace) -> int:
-    """Compare the executors node by node; 1 if a bit differs."""
-    from cosim.cli.progress import make_progress
-    from cosim.flow.bench import check_device
-    from cosim.flow.generate import vocabulary
-    from cosim.flow.tokens import read_tokens
-    from cosim.flow.verify import verify as compare
-    from reports.exactness import table
-
-    check_device(args.device)
-    _use_threads(args.threads)
-    model = _load_graph(args)
-    tokens = read_tokens(_text_of(args), vocabulary(model), 1, args.tokens)
-    with make_progress(args.quiet) as progress, progress.task(f"verify {model.name}"):
-        found = compare(args.recipe or model.name, model, tokens, args.device, progress)
-    print_tables(args, (table((found,)),))
-    if found.first is not None:
-        print(f"cosim: {found.first}", file=sys.stderr)
-    return 0 if found.is_exact else 1
-
-
-def _use_threads(count: int | None) -> None:
-    if count is None:
-        return
-    import numba
-    import torch
-
-    torch.set_num_threads(count)
-    most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
-    numba.set_num_threads(min(count, most))
-
-
 def simulate(args: argparse.Namespace) -> int:
     """Model cycles and energy of one token."""
     from cosim.flow.simulate import simulate_graph
@@ -99,13 +67,22 @@ def _published(args: argparse.Namespace) -> Model | None:
     return lower_config(name, CONFIGS[name], find_recipe(args.recipe))
 
 
+def graphs_of(folder: Path) -> list[str] | None:
+    """List the graphs of a run folder; None for anything else, a graph folder among them."""
+    from cosim.ir.file import GRAPH_FILE
+
+    if (folder / GRAPH_FILE).is_file() or not (folder / "graph").is_dir():
+        return None
+    return sorted(p.name for p in (folder / "graph").iterdir() if (p / GRAPH_FILE).is_file())
+
+
 def _load_graph(args: argparse.Namespace) -> Model:
-    from cosim.ir.file import GRAPH_FILE, load_model
+    from cosim.ir.file import load_model
     from cosim.ops import OPS
 
     folder: Path = args.graph
-    if not (folder / GRAPH_FILE).is_file() and (folder / "graph").is_dir():
-        there = sorted(p.name for p in (folder / "graph").iterdir() if (p / GRAPH_FILE).is_file())
+    there = graphs_of(folder)
+    if there is not None:
         recipe = args.recipe or (there[0] if len(there) == 1 else None)
         if recipe not in there:
             raise UserError(
@@ -114,20 +91,3 @@ def _load_graph(args: argparse.Namespace) -> Model:
             )
         args.recipe, folder = recipe, folder / "graph" / recipe
     return load_model(folder, OPS)
-
-
-def _text_of(args: argparse.Namespace) -> Path:
-    """Return the text asked for, or that of the run folder or model which the graph is of."""
-    from cosim.flow.request import load_request
-    from cosim.flow.sources import find_source
-
-    if args.text:
-        return Path(args.text)
-    try:
-        request = load_request(args.graph)
-    except UserError:
-        raise UserError(f"{args.graph} names no text; give one with --text FILE") from None
-    text = request.text or find_source(request.model).text
-    if text is None:
-        raise UserError(f"{args.graph} names no text; give one with --text FILE")
-    return Path(text)

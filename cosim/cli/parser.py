@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from cosim.cli import commands, graphs, listing
+from cosim.cli import commands, graphs, listing, verify
 
 DESCRIPTION = (
     "Turn a trained sequence model into one integer graph; run it, price it, report on it."
@@ -57,6 +57,7 @@ def _text_options(parser: argparse.ArgumentParser) -> None:
 def _walk_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--score-tokens", type=_positive, help="score so many tokens of the text")
     parser.add_argument("--verify-tokens", type=_positive, help="compare every node over so many")
+    _threads(parser)
     parser.add_argument("--prompt", help="let each recipe go on from here")
     parser.add_argument("--tokens", type=_positive, help="how many tokens it then writes")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
@@ -119,12 +120,19 @@ def _run(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def _verify(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     about = "compare the reference and the fast executor, node by node, with =="
     parser = subs.add_parser("verify", help=about, description=about)
-    _graph(parser)
+    parser.add_argument("graph", type=Path, help="a graph folder, or a run folder: all its graphs")
+    parser.add_argument("--recipe", action="append", help="only this graph of it; may be repeated")
     parser.add_argument("--text", type=Path, help="text or .npy (default: that of the run folder)")
     parser.add_argument("--tokens", type=_positive, default=512, help="default: %(default)s")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
-    parser.add_argument("--threads", type=_positive, help="how many the fast executor may use")
-    _finish(parser, graphs.verify)
+    _threads(parser)
+    _finish(parser, verify.verify)
+
+
+def _threads(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--threads", type=_counts, help="numbers of threads, a comparison for each (default: 1,2)"
+    )
 
 
 def _simulate(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -148,3 +156,10 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is not at least 1")
     return value
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    counts = tuple(map(_positive, text.split(",")))
+    if len(set(counts)) != len(counts):
+        raise argparse.ArgumentTypeError(f"{text} names a number twice")
+    return counts

@@ -19,8 +19,9 @@ DEFAULT_RECIPES = ("w8a8", "w4a8", "w4a4", "w4a4-rtn")
 class Request:
     """Hold the questions of a run; paths are text, so that the request can be stored.
 
-    `window` is the length in tokens after which scoring starts anew; `prompt` empty: write nothing;
-    `machine` None: no cycles and no energy.
+    `window` is the length in tokens after which scoring starts anew; `verify_threads` are the
+    numbers of threads to compare with; `prompt` empty: write nothing; `machine` None: no cycles
+    and no energy.
     """
 
     model: str
@@ -32,6 +33,7 @@ class Request:
     score_tokens: int = 32768
     calibration_windows: int = 64
     verify_tokens: int = 512
+    verify_threads: tuple[int, ...] = (1, 2)
     prompt: str = ""
     write_tokens: int = 120
     device: str = "cpu"
@@ -57,6 +59,7 @@ class Request:
             "--score-tokens": "score_tokens",
             "--calibration-windows": "calibration_windows",
             "--verify-tokens": "verify_tokens",
+            "--threads": "verify_threads",
             "--prompt": "prompt",
             "--tokens": "write_tokens",
             "--device": "device",
@@ -64,12 +67,18 @@ class Request:
         for option, name in options.items():
             value = getattr(self, name)
             if value != getattr(defaults, name):
-                words += [option, "none" if value is None else str(value)]
+                words += [option, _word(value)]
         return shlex.join([*words, "-o", str(out)])
 
     def save(self, folder: Path) -> None:
         """Write the request into a run folder."""
         write_file(folder / REQUEST_FILE, json.dumps(dataclasses.asdict(self), indent=1) + "\n")
+
+
+def _word(value: object) -> str:
+    if value is None:
+        return "none"
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def load_request(folder: Path) -> Request:

@@ -107,16 +107,30 @@ def _scored(bench: Bench) -> dict[str, object]:
     return {"text": bench.split.digest(), "window": ask.window, "device": ask.device}
 
 
-def verify_step(bench: Bench, recipe: str, graph_hash: str) -> Exactness:
+@dataclass(frozen=True)
+class Checks:
+    """Hold the comparisons of one recipe, one per number of threads."""
+
+    rows: tuple[Exactness, ...]
+
+
+def verify_step(bench: Bench, recipe: str, graph_hash: str) -> Checks:
     """Compare the executors on the graph of a recipe."""
-    ask = bench.request
+    ask, progress = bench.request, bench.folder.progress
     tokens = bench.split.scored[: ask.verify_tokens]
     return bench.folder.step(
         f"verify {recipe}",
-        {"graph": graph_hash, "tokens": tokens.tolist(), "device": ask.device},
+        {
+            "graph": graph_hash,
+            "tokens": tokens.tolist(),
+            "device": ask.device,
+            "threads": list(ask.verify_threads),
+        },
         (*RUN_CODE, "cosim.compare", "cosim.flow.verify"),
-        Exactness,
-        lambda: verify(recipe, bench.graph(recipe), tokens, ask.device, bench.folder.progress),
+        Checks,
+        lambda: Checks(
+            verify(recipe, bench.graph(recipe), tokens, ask.device, progress, ask.verify_threads)
+        ),
     )
 
 

@@ -48,7 +48,7 @@ def walk(request: Request, folder: RunFolder) -> Summary:
         graphs[recipe] = quantise_step(bench, recipe)
         digest = graphs[recipe].hash
         scores.append(score_step(bench, recipe, digest))
-        checks.append(verify_step(bench, recipe, digest))
+        checks += verify_step(bench, recipe, digest).rows
         if machine is not None:
             simulated[recipe] = simulate_step(bench, recipe, digest, machine)
         if request.prompt:

@@ -1,6 +1,7 @@
 """The commands do what they say: files, tables, JSON, exit status, resumption."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -122,23 +123,45 @@ def test_a_wrong_bit_is_status_1_and_named(model, run, monkeypatch):
         def run(self, *args, **kwargs):
             ran = super().run(*args, **kwargs)
             if "step/layers.1.norm" in ran.values:
-                ran.values["step/layers.1.norm"][3, 2] += 1
+                ran.values["step/layers.1.norm"][1, 3, 2] += 1
             return ran
 
     monkeypatch.setattr(verify_file, "TorchExecutor", Wrong)
     ran = command("verify", run, "--text", model / "held_out.txt", "--tokens", "9")
     assert ran.status == 1
-    assert "cosim: first difference at step/layers.1.norm[3, 2]: " in ran.err
+    place = "tokens 0..3 of 2 sequences: first difference at step/layers.1.norm[1, 3, 2]: "
+    assert f"cosim: w8a8-rtn, 1 thread: {place}" in ran.err
+    assert f"cosim: w8a8-rtn, 2 threads: {place}" in ran.err
     walked = command("walk", model, *WALK, "--verify-tokens", "17", "-o", run)
     assert walked.status == 1
-    assert "first difference at step/layers.1.norm[3, 2]: " in walked.err
-    assert "layers.1.norm[3, 2]" in (run / "report.html").read_text()
+    assert "first difference at step/layers.1.norm[1, 3, 2]: " in walked.err
+    assert "layers.1.norm[1, 3, 2]" in (run / "report.html").read_text()
 
 
 def test_verify_takes_the_text_of_the_run(done):
     data = json.loads(command("verify", done / "run", "--tokens", "20", "--json", "-q").out)
-    [row] = data["exactness"]
-    assert (row["tokens"], row["differences"], row["verdict"]) == (20, 0, "all bits agree")
+    for row, threads in zip(data["exactness"], (1, 2), strict=True):
+        assert (row["recipe"], row["threads"]) == ("w8a8-rtn", threads)
+        assert (row["tokens"], row["differences"], row["verdict"]) == (20, 0, "all bits agree")
+
+
+def test_verify_takes_all_graphs_of_a_run_or_the_ones_asked_for(done, run):
+    (run / "graph/w8a8-rtn").rename(run / "graph/b")
+    shutil.copytree(run / "graph/b", run / "graph/a")
+    text = ("--text", done / "model/held_out.txt", "--tokens", "6", "--json", "-q")
+
+    def rows(*more):
+        found = json.loads(command("verify", run, *text, *more).out)["exactness"]
+        return [(row["recipe"], row["threads"]) for row in found]
+
+    assert rows("--threads", "3") == [("a", 3), ("b", 3)]
+    assert rows("--threads", "1,2", "--recipe", "b") == [("b", 1), ("b", 2)]
+    both = rows("--threads", "1", "--recipe", "b", "--recipe", "a")
+    assert both == [("b", 1), ("a", 1)]
+    strange = command("verify", run, *text, "--recipe", "c")
+    assert strange.status == 2
+    assert "is a run folder with the graphs a, b; 'c' is not among them" in strange.err
+    assert command("verify", run, *text, "--threads", "2,2").status == 2
 
 
 def test_run_writes_what_the_reference_writes(done):
@@ -210,6 +233,8 @@ def test_a_labeller_walks_too(tmp_path):
     tables = json.loads(ran.out)["tables"]
     assert tables["accuracy"]["rows"][0]["agreement"] == 1.0
     assert 0.9 < tables["accuracy"]["rows"][1]["agreement"] <= 1.0
-    assert tables["exactness"]["rows"][0]["differences"] == 0
+    assert [row["differences"] for row in tables["exactness"]["rows"]] == [0, 0]
+    verify = command("verify", tmp_path / "run", "--text", text, "--tokens", "9", "--json")
+    assert json.loads(verify.out)["exactness"][1]["differences"] == 0
     assert tables["speed"]["rows"][0]["tokens_per_s"] > 0
     assert "bits_per_byte" not in tables["accuracy"]["origins"]
