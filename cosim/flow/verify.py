@@ -23,7 +23,9 @@ from cosim.reference import Run, States
 from cosim.torch_exec import TorchExecutor
 from reports.exactness import Exactness
 
-MOST_INTEGERS = 1 << 25  # kept at once by each executor: 256 MB
+# Integers kept at once by each executor. A causal model's states go on from window to window, so
+# that 256 MB will do; for the others only what lies in one window is compared as a whole.
+MOST_INTEGERS = {"causal": 1 << 25, "windowed": 1 << 26}
 LONGEST_WINDOW = 128
 THREADS = (1, 2)
 
@@ -65,7 +67,8 @@ def window_size(model: Model, sequences: int = 1) -> int:
         for name in seg.graph.types
         if name not in seg.graph.consts
     )
-    return max(1, min(LONGEST_WINDOW, MOST_INTEGERS // max(per_token, 1)))
+    most = MOST_INTEGERS["causal" if model.is_causal else "windowed"]
+    return max(1, min(LONGEST_WINDOW, most // max(per_token, 1)))
 
 
 def windows(tokens: np.ndarray, sequences: int, size: int) -> Iterator[Window]:
