@@ -49,7 +49,8 @@ def test_the_budget_is_the_usable_share_less_the_memory_controllers():
 
 def test_the_memory_with_most_effective_bandwidth_is_the_fastest():
     machine = load_machine("u280")
-    slow = replace(machine.memories[0], name="ddr", bandwidth_gb_s=500.0, efficiency=0.5)
+    wide = replace(machine.memories[0], name="ddr", width_bits=70, stated_gb_s=503.0)
+    slow = replace(wide, efficiency=0.5)
     assert replace(machine, memories=(slow, *machine.memories)).fastest_memory.name == "hbm"
 
 
@@ -63,32 +64,42 @@ def test_a_file_is_read_like_a_preset(tmp_path):
 SENTENCES = [
     (
         "  luts: {", "  lutz: {",
-        "machine file mine.yaml:5: key 'lutz' is unknown in logic; it takes luts, ffs, dsps, ",
+        "machine file mine.yaml:6: key 'lutz' is unknown in logic; it takes family, luts, ",
     ),
     (
         "clock:\n", "power: {}\nclock:\n",
-        "machine file mine.yaml:33: key 'power' stands twice in the file; remove one",
+        "machine file mine.yaml:37: key 'power' stands twice in the file; remove one",
     ),
     (
         "value: 460,", "value: 460, value: 461,",
-        "mine.yaml:21: key 'value' stands twice in memories.0.bandwidth_gb_s; remove one",
+        "mine.yaml:25: key 'value' stands twice in memories.0.stated_gb_s; remove one",
     ),
     (
         "value: 460,", 'value: "460",',
-        "mine.yaml:21: memories.0.bandwidth_gb_s.value must be a number, got str '460'",
+        "mine.yaml:25: memories.0.stated_gb_s.value must be a number, got str '460'",
     ),
     (
         "value: 8496,", "value: 8496.5,",
         "logic.dsps.value must be a whole number, got float '8496.5'",
     ),
-    ("value: 460,", "value: .nan,", "memories.0.bandwidth_gb_s.value must be a number below 1e18"),
-    ("value: 460,", "value: [4],", "memories.0.bandwidth_gb_s.value must be a number, got a list"),
+    ("value: 460,", "value: .nan,", "memories.0.stated_gb_s.value must be a number below 1e18"),
+    ("value: 460,", "value: [4],", "memories.0.stated_gb_s.value must be a number, got a list"),
     ("value: 460,", "value: !!float x,", "mine.yaml"),
     ("kind: given", "kind: guessed", "kind is 'guessed'; choose one of given, derived, assumed"),
-    (', source: "AMD UG1393"}', "}", "memories.0.bandwidth_gb_s lacks source; add each"),
+    (', source: "AMD UG1393"}', "}", "memories.0.stated_gb_s lacks source; add each"),
+    (
+        "family: ultrascale+", "family: stratix",
+        "mine.yaml:5: logic.family is 'stratix'; choose one of 7series, ultrascale+, versal, asic",
+    ),
+    (
+        "value: 1796.875,", "value: 1600,",
+        "memories.hbm: 32 x 64 bits at 1600 MT/s give 409.6 GB/s, but stated_gb_s is 460; mend",
+    ),
+    ("value: 300,", "value: 0,", "machine u280: clock.frequency_mhz is 0, which must be above 0"),
+    ("value: 32,", "value: 0,", "machine u280: memories.hbm.channels is 0, which must be above 0"),
     (
         "value: 460,", "value: 0,",
-        "machine u280: memories.hbm.bandwidth_gb_s is 0, which must be above 0",
+        "machine u280: memories.hbm.stated_gb_s is 0, which must be above 0",
     ),
     ("value: 0.85,", "value: 1.2,", "memories.hbm.efficiency is 1.2, a share of at most 1"),
     ("value: 300,", "value: -1,", "clock.frequency_mhz is -1, which must be above 0"),
@@ -105,7 +116,7 @@ def test_a_fault_in_a_preset_is_a_sentence(old, new, sentence):
 def test_memories_are_a_list():
     start, end = U280.index("memories:\n"), U280.index("energy:\n")
     text = f"{U280[:start]}memories: 3\n{U280[end:]}"
-    assert fault(text).endswith("mine.yaml:17: memories must be a list of memories, got int '3'")
+    assert fault(text).endswith("mine.yaml:18: memories must be a list of memories, got int '3'")
 
 
 def test_an_empty_or_bottomless_file_is_a_sentence():
@@ -122,7 +133,9 @@ def test_two_memories_of_one_name_are_refused():
 
 
 def test_an_unknown_machine_names_those_that_there_are(tmp_path):
-    with pytest.raises(UserError, match=r"'u281' is unknown; choose one of .*, u280, vck190,"):
+    with pytest.raises(
+        UserError, match=r"'u281' is unknown; choose one of asic-45nm, .*zcu104, or give"
+    ):
         load_machine("u281")
     with pytest.raises(UserError, match="No such file or directory; check the path"):
         load_machine(tmp_path / "none.yaml")

@@ -28,11 +28,12 @@ def build_parser() -> argparse.ArgumentParser:
     _verify(subs)
     _simulate(subs)
     _report(subs)
-    for name, about, command in (
-        ("models", "list the models and recipes there are", listing.models),
-        ("machines", "list the machines there are", listing.machines),
-    ):
-        _finish(subs.add_parser(name, help=about, description=about), command)
+    about = "list the models and recipes there are"
+    _finish(subs.add_parser("models", help=about, description=about), listing.models)
+    about = "list the machines there are, show one, or check a file"
+    parser_of_machines = subs.add_parser("machines", help=about, description=about)
+    listing.machine_options(parser_of_machines)
+    _finish(parser_of_machines, listing.machines)
     return parser
 
 

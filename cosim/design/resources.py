@@ -17,7 +17,7 @@ from cosim.design.sketch import Sketch, SketchNode
 from cosim.design.tasks import Skeleton
 from cosim.design.wires import block_length, span_shape
 from cosim.machine import Machine
-from cosim.machine.board import BRAM_BITS, URAM_BITS
+from cosim.machine.blocks import bram_blocks, uram_blocks
 from cosim.ops import Hadamard, Linear, Quantize
 from cosim.ops.hadamard import split_order
 
@@ -57,25 +57,23 @@ FIR_LUTS_PER_TAP = 30  # assumed: a product of 8 bits packed into half a DSP, an
 FFS_PER_LUT = 1.2  # derived: LightMamba has 130k FF and 107k LUT (arXiv 2502.15260)
 TOP_LUTS = 8000  # assumed: control, stream switches, bus interface
 LUTRAM_DEPTH = 64  # one LUT6 stores 64 bits
-BRAM_WIDTH_BITS, BRAM_DEPTH = 72, BRAM_BITS // 72
-URAM_WIDTH_BITS, URAM_DEPTH = 72, URAM_BITS // 72
 
 
 def memory_blocks(width_bits: int, depth: int, machine: Machine) -> Resources:
     """Return the blocks of a memory `width_bits` wide and `depth` deep, whichever is scarcer less.
 
-    Shallow memories are made of LUTs.
+    Shallow memories are made of LUTs; the shapes of blocks are in `cosim/machine/blocks.py`.
     """
     if width_bits < 1 or depth < 1:
         return Counter()
     if depth <= LUTRAM_DEPTH:
         return Counter(lut=width_bits)
-    wide = -(-width_bits // BRAM_WIDTH_BITS)
-    brams = wide * -(-depth // BRAM_DEPTH)
-    urams = -(-width_bits // URAM_WIDTH_BITS) * -(-depth // URAM_DEPTH)
     logic = machine.logic
-    if logic.urams and urams / logic.urams < brams / max(logic.brams, 1):
-        return Counter(uram=urams)
+    brams = bram_blocks(width_bits, depth, logic.family)
+    if logic.urams:
+        urams = uram_blocks(width_bits, depth, logic.family)
+        if urams / logic.urams < brams / max(logic.brams, 1):
+            return Counter(uram=urams)
     return Counter(bram=brams)
 
 

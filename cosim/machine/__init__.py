@@ -1,9 +1,10 @@
 """Describe the board that a design runs on, and read its presets."""
 
-from cosim.machine.board import Clock, Energy, Kind, Logic, Machine, Memory, Power, Source
+from cosim.machine.board import Clock, Energy, Family, Kind, Logic, Machine, Power, Source
+from cosim.machine.memory import Memory
 from cosim.machine.preset import list_machines, load_machine, read_machine
 
 __all__ = [
-    "Clock", "Energy", "Kind", "Logic", "Machine", "Memory", "Power", "Source",
+    "Clock", "Energy", "Family", "Kind", "Logic", "Machine", "Memory", "Power", "Source",
     "list_machines", "load_machine", "read_machine",
 ]  # fmt: skip

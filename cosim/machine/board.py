@@ -13,9 +13,13 @@ from fractions import Fraction
 from typing import Literal, get_args
 
 from cosim.ir.errors import UserError
+from cosim.machine.limits import Amount, AmountOrZero, Count, CountOrZero, Share, limits_of
+from cosim.machine.memory import Memory, exact
 
 Kind = Literal["given", "derived", "assumed"]
 KINDS: tuple[str, ...] = get_args(Kind)
+Family = Literal["7series", "ultrascale+", "versal", "asic"]
+FAMILIES: tuple[str, ...] = get_args(Family)
 
 BRAM_BITS = 36 * 1024
 URAM_BITS = 288 * 1024
@@ -31,55 +35,38 @@ class Source:
 
 @dataclass(frozen=True)
 class Logic:
-    """Count what the fabric offers, and the shares of it with which timing still closes."""
+    """Count what the fabric offers, and the shares of it with which timing still closes.
 
-    luts: int
-    ffs: int
-    dsps: int
-    brams: int
-    urams: int
-    lut_share: float
-    ff_share: float
-    block_share: float
-    int8_macs_per_dsp: int
-    int4_macs_per_dsp: int
+    `family` decides which shapes its memory blocks have (`cosim/machine/blocks.py`).
+    """
+
+    family: Family
+    luts: Count
+    ffs: Count
+    dsps: CountOrZero
+    brams: CountOrZero
+    urams: CountOrZero
+    lut_share: Share
+    ff_share: Share
+    block_share: Share
+    int8_macs_per_dsp: Count
+    int4_macs_per_dsp: Count
 
 
 @dataclass(frozen=True)
 class Clock:
     """Give the clock of the accelerator."""
 
-    frequency_mhz: float
-
-
-@dataclass(frozen=True)
-class Memory:
-    """Describe one off-chip memory, all its channels together, and what its controller takes."""
-
-    name: str
-    technology: str
-    channels: int
-    bandwidth_gb_s: float
-    efficiency: float
-    latency_ns: float
-    capacity_gb: float
-    controller_luts: int
-    controller_ffs: int
-    controller_brams: int
-
-    @property
-    def effective_gb_s(self) -> float:
-        """Return the bandwidth that long sequential bursts reach, in 10^9 bytes per second."""
-        return self.bandwidth_gb_s * self.efficiency
+    frequency_mhz: Amount
 
 
 @dataclass(frozen=True)
 class Energy:
     """Name the table of energy constants, and what carries it over to this process node."""
 
-    node_nm: int
+    node_nm: Count
     table: str
-    logic_factor: float
+    logic_factor: Amount
 
 
 @dataclass(frozen=True)
@@ -87,7 +74,7 @@ class Power:
     """Say what the figures of power include, and what is drawn without any work."""
 
     boundary: str
-    static_w: float
+    static_w: AmountOrZero
 
 
 @dataclass(frozen=True)
@@ -108,18 +95,24 @@ class Machine:
 
     def __post_init__(self) -> None:
         """Check every number."""
-        shares = ("lut_share", "ff_share", "block_share")
-        self._check("logic", self.logic, shares)
-        self._check("clock", self.clock)
-        self._check("energy", self.energy)
-        self._check("power", self.power)
         if not self.memories:
             raise UserError(f"machine {self.name}: it has no memory; describe at least one")
         names = [m.name for m in self.memories]
         if len(set(names)) != len(names):
             raise UserError(f"machine {self.name}: memories {names} share a name; rename one")
+        for path, part in self.parts():
+            self._check(path, part)
         for memory in self.memories:
-            self._check(f"memories.{memory.name}", memory, ("efficiency",))
+            if sentence := memory.disagreement():
+                raise UserError(f"machine {self.name}: memories.{memory.name}: {sentence}")
+
+    def parts(self) -> list[tuple[str, object]]:
+        """Return the groups of numbers, each with its path."""
+        return [
+            ("logic", self.logic), ("clock", self.clock),
+            *((f"memories.{m.name}", m) for m in self.memories),
+            ("energy", self.energy), ("power", self.power),
+        ]  # fmt: skip
 
     @property
     def fastest_memory(self) -> Memory:
@@ -128,12 +121,11 @@ class Machine:
 
     def bits_per_cycle(self, memory: Memory) -> Fraction:
         """Return the effective bandwidth of a memory in bits per clock cycle, exactly."""
-        rate = _exact(memory.bandwidth_gb_s) * _exact(memory.efficiency) * 8000
-        return rate / _exact(self.clock.frequency_mhz)
+        return memory.effective_mbit_s / exact(self.clock.frequency_mhz)
 
     def latency_cycles(self, memory: Memory) -> int:
         """Return the cycles from a request to its first data, rounded up."""
-        cycles = _exact(memory.latency_ns) * _exact(self.clock.frequency_mhz) / 1000
+        cycles = exact(memory.latency_ns) * exact(self.clock.frequency_mhz) / 1000
         return max(1, -(-cycles.numerator // cycles.denominator))
 
     def usable(self) -> dict[str, int]:
@@ -151,38 +143,36 @@ class Machine:
         """Return the source of a number; what was built by hand is `assumed`."""
         return self.sources.get(path, Source("assumed", "given in Python, without a source"))
 
-    def text(self) -> str:
-        """Print as short stable text: one number a line, with its kind."""
+    def text(self, with_sources: bool = False) -> str:
+        """Print as short stable text: one number a line, with its kind, and its source if asked."""
         lines = [f"machine {self.name}: {self.title}", f"  power of {self.power.boundary}"]
-        groups: list[tuple[str, object]] = [
-            ("logic", self.logic), ("clock", self.clock),
-            *((f"memories.{m.name}", m) for m in self.memories),
-            ("energy", self.energy), ("power", self.power),
-        ]  # fmt: skip
-        for group, part in groups:
+        for group, part in self.parts():
             for key, value in vars(part).items():
+                path = f"{group}.{key}"
                 if not isinstance(value, str):
-                    path = f"{group}.{key}"
-                    lines.append(f"  {path} = {value} ({self.source(path).kind})")
+                    source = self.source(path)
+                    told = f"{source.kind}: {source.text}" if with_sources else source.kind
+                    lines.append(f"  {path} = {value} ({told})")
+                elif with_sources and key not in {"name", "boundary"}:
+                    lines.append(f"  {path} = {value}")
+        for m in self.memories if with_sources else ():
+            path, rule = f"memories.{m.name}", "channels x width_bits x rate_mt_s / 8000"
+            lines.append(f"  {path}.bandwidth_gb_s = {m.bandwidth_gb_s:.6g} (derived: {rule})")
+            rule = "bandwidth_gb_s x efficiency"
+            lines.append(f"  {path}.effective_gb_s = {m.effective_gb_s:.6g} (derived: {rule})")
         return "\n".join(lines) + "\n"
 
-    def _check(self, group: str, part: object, shares: tuple[str, ...] = ()) -> None:
-        may_be_zero = {"urams", "brams", "dsps", "static_w"}
-        for key, value in vars(part).items():
-            if isinstance(value, str):
-                continue
-            zero_is_fine = key in may_be_zero or key.startswith("controller_")
-            if value < 0 or (value == 0 and not zero_is_fine):
+    def _check(self, group: str, part: object) -> None:
+        for key, limits in limits_of(type(part)).items():
+            value = getattr(part, key)
+            if fault := limits.fault(value):
                 raise UserError(
-                    f"machine {self.name}: {group}.{key} is {value:g}, which must be "
-                    f"{'at least' if zero_is_fine else 'above'} 0; give the board's own figure"
+                    f"machine {self.name}: {group}.{key} is {value:g}, {fault}; "
+                    "give the board's own figure"
                 )
-            if key in shares and value > 1:
-                raise UserError(
-                    f"machine {self.name}: {group}.{key} is {value:g}, a share of at most 1"
-                )
-
-
-def _exact(value: float) -> Fraction:
-    """Return the decimal that was written, not the binary nearest to it."""
-    return Fraction(repr(value))
+        family = getattr(part, "family", FAMILIES[0])
+        if family not in FAMILIES:
+            raise UserError(
+                f"machine {self.name}: {group}.family is {family!r}; "
+                f"choose one of {', '.join(FAMILIES)}"
+            )

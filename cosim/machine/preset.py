@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import fields, is_dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 
 from cosim.ir.errors import UserError
-from cosim.machine.board import KINDS, Kind, Machine, Memory, Source
+from cosim.machine.board import KINDS, Kind, Machine, Source
+from cosim.machine.memory import Memory
 
 T = TypeVar("T")
 NUMBER_KEYS = ("value", "kind", "source")
@@ -26,7 +27,7 @@ def list_machines() -> list[str]:
     """Return the names of the presets that ship with the toolkit, in order.
 
     >>> [name for name in list_machines() if "-" not in name]
-    ['u280', 'vck190']
+    ['kv260', 'u280', 'u50', 'u55c', 'vck190', 'zcu102', 'zcu104']
     """
     folder = resources.files("cosim") / "machines"
     names = (entry.name for entry in folder.iterdir())
@@ -98,6 +99,8 @@ class _Reader:
                 made[name] = self.record(part, hint, below)
             elif hint is str:
                 made[name] = self.word(part, below)
+            elif get_origin(hint) is Literal:
+                made[name] = self.choice(part, below, get_args(hint))
             else:
                 made[name] = self.number(part, below, whole=hint is int)
         return kind(**made, **given)
@@ -141,16 +144,18 @@ class _Reader:
             raise self.fault(node, f"{path} must be a text, got {_kind(node)}")
         return str(node.value)
 
+    def choice(self, node: yaml.Node, path: str, names: tuple[str, ...]) -> str:
+        """Read a text that is one of some names."""
+        word = self.word(node, path)
+        if word not in names:
+            raise self.fault(node, f"{path} is {word!r}; choose one of {', '.join(names)}")
+        return word
+
     def number(self, node: yaml.Node, path: str, whole: bool) -> int | float:
         """Read a number with its kind and source, and note them."""
         parts = self.mapping(node, path, list(NUMBER_KEYS))
-        kind, source = self.word(parts["kind"], f"{path}.kind"), parts["source"]
-        if kind not in KINDS:
-            raise self.fault(
-                parts["kind"], f"{path}.kind is {kind!r}; choose one of {', '.join(KINDS)}"
-            )
-        checked: Kind = kind  # type: ignore[assignment]  # it is in KINDS
-        self.sources[path] = Source(checked, self.word(source, f"{path}.source"))
+        kind: Kind = self.choice(parts["kind"], f"{path}.kind", KINDS)  # type: ignore[assignment]
+        self.sources[path] = Source(kind, self.word(parts["source"], f"{path}.source"))
         value, kinds = parts["value"], ("int",) if whole else ("int", "float")
         if value.tag not in {f"{TAG}{k}" for k in kinds}:
             want = "a whole number" if whole else "a number"

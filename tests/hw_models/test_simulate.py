@@ -21,7 +21,8 @@ VCK190, U280 = load_machine("vck190"), load_machine("u280")
 
 def lightmamba_board():
     """LightMamba's VCK190: 12 GB/s nominal (arXiv 2502.15260), 64 products at 400 MHz."""
-    return replace(VCK190, memories=(replace(VCK190.memories[0], bandwidth_gb_s=12.0),))
+    slow = replace(VCK190.memories[0], rate_mt_s=1500.0, stated_gb_s=12.0)
+    return replace(VCK190, memories=(slow,))
 
 
 @cache
