@@ -45,7 +45,7 @@ def test_a_bram_has_seven_shapes(width, depth):
     assert fewest(width, depth, HALF_BRAM) == 2
     assert fewest(width, depth + 1, HALF_BRAM) > 2
     assert fewest(width + 1, depth, HALF_BRAM) > 2
-    assert fewest(width, depth // 2, HALF_BRAM) == 1
+    assert 1 in (fewest(width // 2, depth, HALF_BRAM), fewest(width, depth // 2, HALF_BRAM))
 
 
 def test_a_synthesiser_counts_the_same():

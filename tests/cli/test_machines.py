@@ -28,7 +28,7 @@ def test_every_preset_checks_out(name):
         ("value: 1796.875,", "value: 0,", "memories.hbm.rate_mt_s is 0, which must be above 0"),
         ("value: 32,", "value: thirty-two,", "channels.value must be a whole number, got str"),
         ("family: ultrascale+", "family: 7", "logic.family must be a text, got int '7'"),
-        ("    burst:", "    bursts:", "board.yaml:23: key 'bursts' is unknown in memories.0"),
+        ("    burst:", "    bursts:", "board.yaml:24: key 'bursts' is unknown in memories.0"),
     ],
 )
 def test_a_fault_is_one_sentence_and_status_2(tmp_path, old, new, said):
