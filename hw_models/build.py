@@ -14,7 +14,7 @@ from cosim.design.shapes import linear_shape, state_bits
 from cosim.design.sketch import Part
 from cosim.design.tasks import Skeleton
 from cosim.ir.errors import UserError
-from cosim.machine import Machine
+from cosim.machine import Machine, Port
 from hw_models.network import Actor, Channel, Network, Program
 from hw_models.steps import Flow
 from hw_models.units import ends, fir, hadamard, matrix, memory, norm, state, vector
@@ -110,16 +110,10 @@ class _Site:
         """Tell whether the next turn works on the same states: there are no layers between."""
         return self.layout.layers == 1
 
-    def rate(self, parts: int) -> Fraction:
-        """Return the bits per cycle of a share of the memory."""
+    def port(self, parts: int) -> Port:
+        """Return the port that has a share of the memory."""
         source = next(m for m in self.machine.memories if m.name == self.design.ports.memory)
-        return self.machine.bits_per_cycle(source) * Fraction(parts, self.design.ports.parts)
-
-    @property
-    def latency(self) -> int:
-        """Return the memory's latency in cycles."""
-        source = next(m for m in self.machine.memories if m.name == self.design.ports.memory)
-        return self.machine.latency_cycles(source)
+        return self.machine.port(source, Fraction(parts, self.design.ports.parts))
 
 
 def _add_chain(site: _Site, flow: Flow) -> None:
@@ -146,11 +140,11 @@ def _add_matrix(site: _Site, flow: Flow) -> None:
     site.plan.add(task.unit, task.part, matrix.program(flow, unit, shape, streamed))
     if streamed:
         beats, bits = shape.steps(unit, streamed=True), shape.beat_bits(unit)
-        rate = site.rate(site.design.ports.weight_parts)
         # One port serves both in static order, where the embedding is off chip too.
         port = "memory" if site.design.places["embedding"] == "memory" else "memory.weights"
         into = matrix.weights_of(unit)
-        program = memory.weights(task.name, into, beats, bits, rate, site.latency)
+        fetched = site.port(site.design.ports.weight_parts)
+        program = memory.weights(task.name, into, beats, bits, fetched)
         site.plan.add(port, task.part, program)
         site.plan.channels[into] = Channel(site.design.ports.prefetch_beats)
 
@@ -163,9 +157,9 @@ def _add_state(site: _Site, flow: Flow) -> None:
     if off_chip:
         beats = -(-task.span // unit.lanes)
         bits = -(-state_bits(site.skeleton, task) // beats)
-        rate, add = site.rate(site.design.ports.state_parts), site.plan.add
-        add("state.read", task.part, memory.read_states(task.name, beats, bits, rate, site.latency))
-        add("state.write", task.part, memory.write_states(task.name, beats, bits, rate))
+        port, add = site.port(site.design.ports.state_parts), site.plan.add
+        add("state.read", task.part, memory.read_states(task.name, beats, bits, port))
+        add("state.write", task.part, memory.write_states(task.name, beats, bits, port))
         old = site.plan.channels.get(state.STATE_IN, Channel(1))
         for name in (state.STATE_IN, state.STATE_OUT):
             site.plan.channels[name] = Channel(max(beats, old.depth))
@@ -176,8 +170,8 @@ def _add_state(site: _Site, flow: Flow) -> None:
 
 def _add_memory(site: _Site, flow: Flow) -> None:
     off_chip = site.design.places["embedding"] == "memory"
-    rate = site.rate(max(site.design.ports.weight_parts, 1)) if off_chip else None
-    program = memory.embedding(flow, _unit(site, flow), rate, site.latency)
+    port = site.port(max(site.design.ports.weight_parts, 1)) if off_chip else None
+    program = memory.embedding(flow, _unit(site, flow), port)
     site.plan.add("memory", flow.task.part, program)
 
 

@@ -15,6 +15,7 @@ from typing import Literal, get_args
 from cosim.ir.errors import UserError
 from cosim.machine.limits import Amount, AmountOrZero, Count, CountOrZero, Share, limits_of
 from cosim.machine.memory import Memory, exact
+from cosim.machine.service import Port
 
 Kind = Literal["given", "derived", "assumed"]
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -127,6 +128,11 @@ class Machine:
         """Return the cycles from a request to its first data, rounded up."""
         cycles = exact(memory.latency_ns) * exact(self.clock.frequency_mhz) / 1000
         return max(1, -(-cycles.numerator // cycles.denominator))
+
+    def port(self, memory: Memory, part: Fraction) -> Port:
+        """Return the port that has a part of a memory's channels, or of their time."""
+        rate = self.bits_per_cycle(memory) * part
+        return Port(rate, self.latency_cycles(memory), memory.burst_bits * part)
 
     def usable(self) -> dict[str, int]:
         """Return the budget by resource: the shares of the fabric, less the memory controllers."""

@@ -1,9 +1,8 @@
 """Time the ports of the off-chip memory: a bandwidth- and latency-limited source.
 
 A port has an exact share of the memory's effective bandwidth. It asks for a beat as soon as the
-FIFO has a place for it; the beat arrives `latency` cycles later, and beats follow at the rational
-interval bits / rate, as a phase accumulator gives it, which begins anew with each task. The test
-bench of the wires plays the same pattern.
+FIFO has a place for it; the beat arrives `latency` cycles later. Beats follow in bursts and pauses,
+as `cosim/machine/service.py` says and as the test bench of the wires plays it.
 
 `memory`       the embedding's row, then each linear task's weights in static order
 `state.read`   the decaying states, layer after layer, once they have been written a token ago
@@ -12,12 +11,14 @@ bench of the wires plays the same pattern.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 
 from cosim.design.kinds import OUTPUT_STAGES, STAGES
 from cosim.design.plan import Unit
+from cosim.machine import Pace, Port
 from hw_models.network import Firing, Program
 from hw_models.steps import Flow, encode, lay_rows
 from hw_models.units.state import STATE_IN, STATE_OUT
@@ -25,45 +26,56 @@ from hw_models.units.state import STATE_IN, STATE_OUT
 STATE_WRITTEN = "state.written"
 
 
-def interval(beat_bits: int, rate: Fraction) -> Fraction:
-    """Return the cycles from beat to beat; a port gives at most one a cycle.
+def paced(program: Program, pace: Pace) -> Program:
+    """Return the same firings at a port's pace: back to back in a burst, then a pause.
 
-    >>> interval(512, Fraction(400)), interval(300, Fraction(400))
-    (Fraction(32, 25), Fraction(1, 1))
+    A pause is the interval of its burst's last firing; a program's last one ends the task.
     """
-    return max(Fraction(beat_bits) / rate, Fraction(1))
+    count = program.firings
+    if count == 0:
+        return program
+    runs = np.cumsum(program.times) - program.times
+    bursts = np.arange(0, count, pace.burst)
+    lasts = np.append(bursts[1:] - 1, count - 1)
+    at = np.unique(np.concatenate([runs, bursts, lasts]))
+    gap = np.ones(at.size, np.int64)
+    resumes = np.append(pace.cycle(bursts[1:]), pace.free(count))
+    gap[np.searchsorted(at, lasts)] = resumes - pace.cycle(lasts)
+    old = program.index[np.searchsorted(runs, at, side="right") - 1]
+    pairs, index = np.unique(np.stack([old, gap]), axis=1, return_inverse=True)
+    kinds = tuple(
+        replace(program.kinds[k], interval=Fraction(cycles)) for k, cycles in pairs.T.tolist()
+    )
+    return Program(kinds, index.astype(np.int64).reshape(-1), np.diff(at, append=count))
 
 
-def weights(
-    task: str, into: str, beats: int, beat_bits: int, rate: Fraction, latency: int
-) -> Program:
+def weights(task: str, into: str, beats: int, beat_bits: int, port: Port) -> Program:
     """Return the firings that fetch the weights of one linear task into a FIFO."""
-    kind = Firing((), (into,), latency, interval(beat_bits, rate), task)
-    return Program.of((beats, kind))
+    kind = Firing((), (into,), port.latency_cycles, task=task)
+    return paced(Program.of((beats, kind)), port.pace(beat_bits))
 
 
-def embedding(flow: Flow, unit: Unit, rate: Fraction | None, latency: int) -> Program:
-    """Return the firings that read a row of the embedding; `rate` None: it is on chip."""
+def embedding(flow: Flow, unit: Unit, port: Port | None) -> Program:
+    """Return the firings that read a row of the embedding; `port` None: it is on chip."""
     steps = -(-flow.task.span // unit.lanes)
     token = {f.name: np.ones(steps, np.int64) for f in flow.into}
     rows = lay_rows(steps, token, flow.emissions(unit.lanes))
-    program = encode(rows, latency if rate else STAGES["embed"] + OUTPUT_STAGES, flow.task.name)
-    if rate is None:
+    latency = port.latency_cycles if port else STAGES["embed"] + OUTPUT_STAGES
+    program = encode(rows, latency, flow.task.name)
+    if port is None:
         return program
-    gap = interval(max(f.width_bits for f in flow.out), rate)
-    slow = tuple(Firing(k.pops, k.pushes, k.latency, gap, k.task) for k in program.kinds)
-    return Program(slow, program.index, program.times)
+    return paced(program, port.pace(max(f.width_bits for f in flow.out)))
 
 
-def read_states(task: str, beats: int, beat_bits: int, rate: Fraction, latency: int) -> Program:
+def read_states(task: str, beats: int, beat_bits: int, port: Port) -> Program:
     """Return the firings that fetch the states of one task, once they are written."""
-    gap = interval(beat_bits, rate)
-    first = Firing((STATE_WRITTEN,), (STATE_IN,), latency, gap, task)
-    return Program.of((1, first), (beats - 1, Firing((), (STATE_IN,), latency, gap, task)))
+    first = Firing((STATE_WRITTEN,), (STATE_IN,), port.latency_cycles, task=task)
+    others = replace(first, pops=())
+    return paced(Program.of((1, first), (beats - 1, others)), port.pace(beat_bits))
 
 
-def write_states(task: str, beats: int, beat_bits: int, rate: Fraction) -> Program:
+def write_states(task: str, beats: int, beat_bits: int, port: Port) -> Program:
     """Return the firings that store the states of one task."""
-    gap = interval(beat_bits, rate)
-    last = Firing((STATE_OUT,), (STATE_WRITTEN,), 1, gap, task)
-    return Program.of((beats - 1, Firing((STATE_OUT,), (), 1, gap, task)), (1, last))
+    others = Firing((STATE_OUT,), task=task)
+    last = replace(others, pushes=(STATE_WRITTEN,))
+    return paced(Program.of((beats - 1, others), (1, last)), port.pace(beat_bits))

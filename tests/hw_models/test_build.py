@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from fractions import Fraction
+from math import ceil
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from cosim.design import Choices, Lanes, graph_kinds, sized_design
 from cosim.design.shapes import linear_shape
 from cosim.ir.errors import UserError
-from cosim.machine import load_machine
+from cosim.machine import Port, load_machine
 from hw_models.build import build_network
 from hw_models.dataflow import solve
 from hw_models.units import memory
@@ -106,10 +107,10 @@ def test_multipliers_come_with_the_weights_when_these_are_streamed():
 def test_a_port_gives_its_exact_share_of_the_bandwidth():
     """28 of 32 parts of 10426 2/3 bits a cycle: a beat of 10240 bits takes 1.12 cycles."""
     rate = Fraction(31280, 3) * Fraction(28, 32)
-    program = memory.weights("w", "weights", 3000, 10240, rate, 45)
-    (kind,) = program.kinds
-    assert kind.interval == Fraction(10240) / rate
-    assert program.busy_cycles == int(3000 * Fraction(10240) / rate) == 3367
+    port = Port(rate, 45, Fraction(64 * 64 * 28))
+    program = memory.weights("w", "weights", 3000, 10240, port)
+    assert program.firings == 3000
+    assert program.busy_cycles == ceil(3000 * Fraction(10240) / rate) == 3368
 
 
 @pytest.mark.parametrize("lanes", [1, 3, 8])

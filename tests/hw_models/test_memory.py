@@ -1,0 +1,69 @@
+"""The ports' firings follow the pattern of `cosim/machine/service.py`, to the cycle."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from cosim.machine import Port
+from hw_models.dataflow import solve
+from hw_models.network import Actor, Channel, Firing, Network, Program
+from hw_models.units import memory
+
+PORTS = [
+    Port(Fraction(400), 1, Fraction(4096)),
+    Port(Fraction(1000, 3), 9, Fraction(100)),
+    Port(Fraction(512), 45, Fraction(4096)),
+    Port(Fraction(77, 2), 45, Fraction(30_000)),
+]
+
+
+def starts(program: Program) -> list[int]:
+    """Return the start of each firing of a program that never waits."""
+    gaps = np.array([int(k.interval) for k in program.kinds])[program.index]
+    return [0, *np.cumsum(np.repeat(gaps, program.times)).tolist()][:-1]
+
+
+@pytest.mark.parametrize("port", PORTS)
+@pytest.mark.parametrize("beats", [1, 2, 7, 8, 9, 64, 1001])
+def test_every_beat_is_served_in_its_cycle(port, beats):
+    pace = port.pace(512)
+    expected = [pace.cycle(k) for k in range(beats)]
+    weights = memory.weights("w", "into", beats, 512, port)
+    reads, writes = (f("s", beats, 512, port) for f in (memory.read_states, memory.write_states))
+    for program in (weights, reads, writes):
+        assert starts(program) == expected
+        assert program.busy_cycles == pace.free(beats)
+        assert program.firings == beats
+    assert weights.beats("into", pushed=True) == beats
+    assert reads.beats(memory.STATE_IN, pushed=True) == beats
+    assert reads.beats(memory.STATE_WRITTEN, pushed=False) == 1
+    assert writes.beats(memory.STATE_OUT, pushed=False) == beats
+    assert writes.beats(memory.STATE_WRITTEN, pushed=True) == 1
+
+
+def test_the_first_read_waits_for_what_was_written_and_the_last_write_says_so():
+    port = PORTS[0]
+    reads = memory.read_states("s", 20, 512, port)
+    writes = memory.write_states("s", 20, 512, port)
+    assert reads.kinds[reads.index[0]].pops == (memory.STATE_WRITTEN,)
+    assert writes.kinds[writes.index[-1]].pushes == (memory.STATE_WRITTEN,)
+
+
+@pytest.mark.parametrize("port", PORTS)
+def test_a_taker_that_is_always_ready_sees_the_pattern_and_the_latency(port):
+    """A task of n beats, solved: the last is taken `latency` cycles after it is served."""
+    beats = 500
+    taker = Actor("taker", before=Program.of((beats, Firing(("into",), (), 1, task="t"))))
+    maker = Actor("port", before=memory.weights("w", "into", beats, 512, port))
+    timing = solve(Network((maker, taker), {"into": Channel(beats)}))
+    last = port.pace(512).cycle(beats - 1)
+    assert timing.finish("taker")[0] == last + port.latency_cycles + 1
+    assert timing.finish("port")[0] == port.pace(512).free(beats)
+
+
+def test_runs_are_few():
+    """Two to a burst, however long the task: 2 000 000 beats in bursts of 64."""
+    program = memory.weights("w", "into", 2_000_000, 512, Port(Fraction(400), 9, Fraction(32_768)))
+    assert program.times.size <= 2 * -(-2_000_000 // 64)
+    assert len(program.kinds) <= 4
