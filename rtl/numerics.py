@@ -164,6 +164,11 @@ def equal(a: Int, b: Int) -> Wire:
     return extend(a, bits) == extend(b, bits)
 
 
+def any_bit(wire: Wire) -> Wire:
+    """Return the flag that some bit is set."""
+    return ~(wire == pyrtl.Const(0, len(wire)))
+
+
 def absolute(x: Int) -> Int:
     """Drop the sign."""
     if x.lo >= 0:
@@ -254,14 +259,14 @@ def saturate(x: Int, dtype: IntType) -> Int:
     bits = dtype.bits
     sign = negative(x)
     if not dtype.signed:
-        above = pyrtl.or_all_bits(pick(x.wire, range(bits, x.bits))) if x.bits > bits else sign
+        above = any_bit(pick(x.wire, range(bits, x.bits))) if x.bits > bits else sign
         low = Int(pick(pyrtl.concat(pyrtl.Const(0, bits), x.wire), range(bits)), 0, dtype.hi, at)
         inside = select(above, constant(dtype.hi), low)
         return bounded(select(sign, constant(0), inside), lo, hi)
     # A value fits where all bits from the type's sign bit on are equal.
     wide = extend(x, x.bits if x.lo < 0 else x.bits + 1)
     top = pick(wide, range(bits - 1, len(wide)))
-    fits = pyrtl.and_all_bits(top) | ~pyrtl.or_all_bits(top)
+    fits = (top == pyrtl.Const((1 << len(top)) - 1, len(top))) | ~any_bit(top)
     low = Int(pick(wide, range(bits)), dtype.lo, dtype.hi, at)
     end = select(sign, constant(dtype.lo), constant(dtype.hi))
     return bounded(select(fits, low, end), lo, hi)
@@ -277,7 +282,7 @@ def bit_length(x: Int) -> Int:
         if len(rest) < 2 * step:
             rest = pyrtl.concat(pyrtl.Const(0, 2 * step - len(rest)), rest)
         high, low = pick(rest, range(step, 2 * step)), pick(rest, range(step))
-        above = pyrtl.or_all_bits(high)
+        above = any_bit(high)
         flags.append(above)
         rest = pyrtl.select(above, high, low)
         step //= 2

@@ -1,0 +1,165 @@
+"""Run exported Verilog in Icarus: a test bench in Verilog plays the feeds and drains."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from cosim.ir.errors import InternalError, UserError
+from rtl.export import Verilog
+from rtl.simulators.setup import Setup, Trace, spread
+
+FEED = """
+  reg [{top}:0] {n}_beats [0:{last}];
+  reg [31:0] {n}_gaps [0:{last}];
+  reg [31:0] {n}_offered [0:{last}];
+  integer {n}_started = 0, {n}_taken = 0, {n}_free = {first};
+  wire {n}_ready;
+  wire {n}_valid = {n}_taken < {n}_started && {n}_offered[{n}_taken] <= now;
+  wire [{top}:0] {n}_data = {n}_valid ? {n}_beats[{n}_taken] : 0;
+  initial begin $readmemh("{n}.beats", {n}_beats); $readmemh("{n}.gaps", {n}_gaps); end
+  always @(posedge clk) if (!rst) begin
+    if ({n}_started < {count} && now >= {n}_free && {n}_started - {n}_taken < {depth}) begin
+      {n}_offered[{n}_started] <= now + {latency};
+      {n}_free <= now + {n}_gaps[{n}_started];
+      {n}_started <= {n}_started + 1;
+    end
+    if ({n}_valid && {n}_ready) begin
+      $display("beat {n} %0d -", now);
+      {n}_taken <= {n}_taken + 1;
+    end
+  end
+"""
+DRAIN = """
+  reg [31:0] {n}_gaps [0:{last}];
+  integer {n}_taken = 0, {n}_free = {first};
+  wire [{top}:0] {n}_data;
+  wire {n}_valid;
+  wire {n}_ready = {n}_taken < {count} && now >= {n}_free;
+  initial $readmemh("{n}.gaps", {n}_gaps);
+  always @(posedge clk) if (!rst && {n}_valid && {n}_ready) begin
+    $display("beat {n} %0d %h", now, {n}_data);
+    {n}_free <= now + {n}_gaps[{n}_taken];
+    {n}_taken <= {n}_taken + 1;
+  end
+"""
+BENCH = """`timescale 1ns/1ps
+module bench;
+  reg clk = 0, rst = 1;
+  integer now = 0;
+{streams}
+  {name} dut ({ports});
+  always #1 clk = ~clk;
+  always @(posedge clk) if (!rst) now <= now + 1;
+  always @(negedge clk) if (!rst) begin
+    if ({done}) begin $display("done %0d", now); $finish; end
+    else if (now == {limit}) $finish;
+  end
+  initial begin @(posedge clk); #0.5 rst = 0; end
+endmodule
+"""
+
+
+def run(verilog: Verilog, setup: Setup) -> Trace:
+    """Return the trace of a module; raise UserError without Icarus, or where a drain starves."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        (folder / "dut.v").write_text(verilog.text, encoding="utf-8")
+        for name, content in verilog.files.items():
+            (folder / name).write_text(content, encoding="utf-8")
+        (folder / "bench.v").write_text(_bench(verilog, setup, folder), encoding="utf-8")
+        _call("iverilog", ["-g2005", "-s", "bench", "-o", "bench.vvp", "bench.v", "dut.v"], folder)
+        said = _call("vvp", ["-n", "bench.vvp"], folder)
+    return _read(said, setup)
+
+
+def lint(verilog: Verilog) -> list[str]:
+    """Return what Icarus says of a module under -Wall."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        (folder / "dut.v").write_text(verilog.text, encoding="utf-8")
+        for name, content in verilog.files.items():
+            (folder / name).write_text(content, encoding="utf-8")
+        said = _call("iverilog", ["-g2005", "-Wall", "-o", "dut.vvp", "dut.v"], folder, errors=True)
+    # A module alone has no time scale; the test bench gives one.
+    return [line for line in said.splitlines() if "timescale" not in line]
+
+
+def _call(tool: str, arguments: Sequence[str], folder: Path, errors: bool = False) -> str:
+    path = shutil.which(tool)
+    if path is None:
+        raise UserError(f"Icarus needs {tool}, which is not installed; install iverilog (Debian)")
+    ran = subprocess.run(
+        [path, *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
+    if ran.returncode:
+        raise InternalError(f"{tool} refuses the module: {(ran.stderr + ran.stdout)[-2000:]}")
+    return ran.stderr if errors else ran.stdout
+
+
+def _bench(verilog: Verilog, setup: Setup, folder: Path) -> str:
+    streams, ports = [], []
+    if verilog.has_clock:
+        ports.append(".clk(clk)")
+    if verilog.has_reset:
+        ports.append(".rst(rst)")
+    for name, feed in setup.feeds.items():
+        count = len(feed.beats)
+        _memory(folder / f"{name}.beats", feed.beats)
+        _memory(folder / f"{name}.gaps", spread(name, feed.intervals, count))
+        streams.append(FEED.format(
+            n=name, top=setup.widths[f"{name}_data"] - 1, last=max(count, 1) - 1, count=count,
+            depth=feed.depth or max(count, 1), latency=feed.latency, first=feed.first,
+        ))  # fmt: skip
+    for name, drain in setup.drains.items():
+        _memory(folder / f"{name}.gaps", spread(name, drain.intervals, drain.count))
+        streams.append(DRAIN.format(
+            n=name, top=setup.widths[f"{name}_data"] - 1, last=max(drain.count, 1) - 1,
+            count=drain.count, first=drain.first,
+        ))  # fmt: skip
+    ports += [f".{n}_{p}({n}_{p})" for n in _streams(setup) for p in ("data", "valid", "ready")]
+    ports += [f".{n}({setup.widths[n]}'h{v:x})" for n, v in setup.held.items()]
+    done = [f"{n}_taken == {d.count}" for n, d in setup.drains.items()]
+    return BENCH.format(
+        streams="".join(streams), name=verilog.name, ports=", ".join(ports),
+        limit=setup.limit_cycles, done=" && ".join(done) or "1",
+    )  # fmt: skip
+
+
+def _streams(setup: Setup) -> list[str]:
+    return [*setup.feeds, *setup.drains]
+
+
+def _memory(path: Path, values: Sequence[int]) -> None:
+    path.write_text("".join(f"{v:x}\n" for v in values) or "0\n", encoding="utf-8")
+
+
+def _read(said: str, setup: Setup) -> Trace:
+    cycles: dict[str, list[int]] = {n: [] for n in _streams(setup)}
+    beats: dict[str, list[int]] = {n: [] for n in setup.drains}
+    total = -1
+    for line in said.splitlines():
+        word, *rest = line.split()
+        if word == "beat":
+            cycles[rest[0]].append(int(rest[1]))
+            if rest[0] in beats:
+                beats[rest[0]].append(_integer(rest[0], int(rest[1]), rest[2]))
+        elif word == "done":
+            total = int(rest[0])
+    if total < 0:
+        raise setup.starved({n: len(b) for n, b in beats.items()})
+    return Trace(
+        {n: tuple(b) for n, b in beats.items()}, {n: tuple(c) for n, c in cycles.items()}, total
+    )
+
+
+def _integer(stream: str, cycle: int, digits: str) -> int:
+    try:
+        return int(digits, 16)
+    except ValueError:
+        raise InternalError(
+            f"stream {stream!r} gives {digits} in cycle {cycle}: bits that nobody has set"
+        ) from None

