@@ -72,6 +72,7 @@ class PreparedLinear:
             self.multiplier = None if bool((column == 1).all()) else column
         else:
             w = w * expand_groups(m, op.weight_group, self.k)
+            w = w.to(carrier(int(w.abs().max())))
         self.row = np.ones(w.shape[0], dtype=np.int64) if self.multiplier is None else data[2][:, 0]
         self.weight = Weight(w, device)
         self.peak = types[0].peak
@@ -80,20 +81,23 @@ class PreparedLinear:
             self.peak *= code_bounds(types[3], op.mantissa_bits)[1]
             self.fits_int8 = False
 
-    def product(self, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Return integers [..., R]."""
-        q = inputs[0]
+    def product(self, q: torch.Tensor, codes: torch.Tensor | None = None) -> torch.Tensor:
+        """Return integers [..., R] for codes q [..., K] and, with scales per group, theirs."""
+        if (codes is not None) != (self.op.act_group > 0):
+            raise InternalError(f"linear has act_group={self.op.act_group}: scale codes disagree")
         if self.op.act_group and not self.token_scale:
-            scale = decode_scale(inputs[3].to(torch.int64), self.op.mantissa_bits)
+            assert codes is not None
+            scale = decode_scale(codes.to(torch.int64), self.op.mantissa_bits)
             q = q.to(torch.int64) * expand_groups(scale, self.op.act_group, self.k)
         y = self.weight.integers(q, self.peak, fits_int8=self.fits_int8)
         if self.use_numba:
-            return self._scale(y, inputs[3] if self.token_scale else None)
+            return self._scale(y, codes if self.token_scale else None)
         y = y.to(torch.int64)
         if self.multiplier is not None:
             y = y * self.multiplier
         if self.token_scale:
-            y = y * decode_scale(inputs[3].to(torch.int64), self.op.mantissa_bits)
+            assert codes is not None
+            y = y * decode_scale(codes.to(torch.int64), self.op.mantissa_bits)
         return y
 
     def _scale(self, y: torch.Tensor, codes: torch.Tensor | None) -> torch.Tensor:

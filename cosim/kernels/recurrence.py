@@ -51,8 +51,9 @@ def run_loop(
     evaluate: Callable[[Node, Values], torch.Tensor],
 ) -> None:
     """Evaluate the nodes token by token, whatever they are."""
-    consts = {n: values[n] for n in step.reads if n in graph.tensors}
-    outside = [n for n in step.reads if n not in consts]
+    # The weights of a linear are not among the values.
+    consts = {n: values[n] for n in step.reads if n in graph.tensors and n in values}
+    outside = [n for n in step.reads if n not in graph.tensors]
     current = {n: states[n] for n in step.states}
     exported = [
         n

@@ -31,6 +31,13 @@ Values = dict[str, torch.Tensor]
 CHUNK_TOKENS = 1024
 
 
+def operands(node: Node) -> tuple[str, ...]:
+    """Return the inputs read when a node runs: a linear's weights lie in its `PreparedLinear`."""
+    if not isinstance(node.op, Linear):
+        return node.inputs
+    return tuple(n for k, n in enumerate(node.inputs) if k not in node.op.constants)
+
+
 class GraphRunner:
     """Hold one graph prepared for a device: its plan, constants and weight matrices."""
 
@@ -38,9 +45,11 @@ class GraphRunner:
         """Plan the graph and move its constants."""
         self.graph, self.device, self.use_numba = graph, device, use_numba
         self.steps = plan(graph)
+        read = {name for node in graph.nodes for name in operands(node)}
         self.consts = {
             n: torch.from_numpy(d).to(device, carrier(graph.types[n].peak))
             for n, d in graph.tensors.items()
+            if n in read
         }
         self.carriers = {n.name: carrier(n.op.peak(graph.input_types(n))) for n in graph.nodes}
         self.linears = {
@@ -84,12 +93,12 @@ class GraphRunner:
         """Evaluate one node on whatever leading axes its inputs have."""
         kernel = self.kernels.get(node.name)
         if kernel is not None:
-            done, saturated = kernel([values[n] for n in node.inputs])
+            done, saturated = kernel([values[n] for n in operands(node)])
             if count and node.op.saturates:
                 clipped[node.name] += saturated
             return done
         if node.name in self.linears:
-            raw = self.linears[node.name].product([values[n] for n in node.inputs])
+            raw = self.linears[node.name].product(*(values[n] for n in operands(node)))
         else:
             dtype = self.carriers[node.name]
             raw = node.op.meaning(*(values[n].to(dtype) for n in node.inputs))
