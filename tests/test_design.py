@@ -143,7 +143,7 @@ def test_elementwise_operators_share_a_pipeline_and_no_group_waits_for_itself():
 def test_a_decay_per_channel_and_state_is_computed_in_the_state_unit():
     tasks = tasks_of(graphs.small_mamba1())
     assert tasks["layers.*.ssm.read"].nodes == (
-        "layers.*.decay.v", "layers.*.decay", "layers.*.ssm.update", "layers.*.ssm.read",
+        "layers.*.v", "layers.*.k", "layers.*.ssm.update", "layers.*.ssm.read",
     )  # fmt: skip
 
 

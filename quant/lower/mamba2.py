@@ -1,8 +1,8 @@
 """Lower Mamba-2 to one forward step graph: token id in, logits and greedy token out.
 
 Glossary: see quant/models/mamba2.py. `r` is the residual (i32), `u` its norm (i16); a value named
-`layers.i.what` stands for the tap of that name in the float model. Shapes: G groups, H heads,
-P channels per head, N states.
+`layers.i.what` stands for the tap of that name in the float model; `k` is 1 - exp(-v), which no
+tap shows. Shapes: G groups, H heads, P channels per head, N states.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def _ssm(em: Emitter, src: Source[Config], layer: int, conv_in: Fx, dt_raw: Fx) 
     dt = em.reshape(f"{p}.dt_heads", dt, (groups, per_group, 1, 1))
     rate = src.array(f"{mixer}.A_log")
     k = decay_complement(
-        em, f"{p}.decay", dt, None if rate is None else np.exp(rate), (groups, per_group, 1, 1), fmt
+        em, p, dt, None if rate is None else np.exp(rate), (groups, per_group, 1, 1), fmt
     )
     shape = (groups, per_group, channels, n)
     heads_of = ranges.of(f"{p}.state", shape).max(axis=(2, 3), keepdims=True)

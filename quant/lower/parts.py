@@ -129,13 +129,18 @@ def decay_function(bits: int) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def decay_complement(
-    em: Emitter, name: str, dt: Fx, rate: np.ndarray | None, shape: tuple[int, ...], fmt: SsmFormat
+    em: Emitter,
+    prefix: str,
+    dt: Fx,
+    rate: np.ndarray | None,
+    shape: tuple[int, ...],
+    fmt: SsmFormat,
 ) -> Fx:
-    """Return k = 1 - exp(-dt |A|), `decay_bits` fraction bits; dt and the rate |A| broadcast."""
+    """Return k = 1 - exp(-v), v = dt |A|, `decay_bits` fraction bits; dt and |A| broadcast."""
     rate_type = u(16)
     rate_frac = 11 if rate is None else int(frac_for(rate.max(), rate_type, 1.0))
-    a = em.fixed(f"{name}.rate", rate, shape, rate_type, rate_frac)
-    v = em.mul(f"{name}.v", dt, a, u(V_BITS), V_FRAC)
+    a = em.fixed(f"{prefix}.rate", rate, shape, rate_type, rate_frac)
+    v = em.mul(f"{prefix}.v", dt, a, u(V_BITS), V_FRAC)
     table = log_table(
         decay_function(fmt.decay_bits),
         V_FRAC,
@@ -144,4 +149,4 @@ def decay_complement(
         u(V_BITS).hi,
         DECAY_MANTISSA_BITS,
     )
-    return em.table(name, v, table, fmt.decay_bits)
+    return em.table(f"{prefix}.k", v, table, fmt.decay_bits)

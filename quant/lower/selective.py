@@ -1,7 +1,7 @@
 """Lower the selective scan of Mamba-1 and its bidirectional sister: a state [D, N].
 
 Glossary: `act` is SiLU(conv) as i16 [D]; x the same narrowed for the scan; dt, B, C come from it
-through x_proj and dt_proj; k = 1 - exp(-dt |A|) is one decay per channel and state.
+through x_proj and dt_proj; v = dt |A| and k = 1 - exp(-v), one per channel and state.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def selective_scan(
     c_out = em.reshape(f"{p}.C_row", operands["C"], (1, n))
     log_rate = src.array(f"{mixer}.A_log")
     rate = None if log_rate is None else np.exp(log_rate)
-    k = decay_complement(em, f"{p}.decay", dt, rate, (inner, n), src.ssm)
+    k = decay_complement(em, p, dt, rate, (inner, n), src.ssm)
     state_top = src.ranges.of(f"{p}.state", (inner, n)).max(axis=1, keepdims=True)
     drive_top = src.ranges.of(f"{p}.dt", (inner, 1)) * src.ranges.of(f"{p}.x", (inner, 1))
     bounds = ScanRanges(state_top, drive_top, y_top)

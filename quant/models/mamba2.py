@@ -244,7 +244,7 @@ def _scan(
         C = visit(tap, f"{prefix}.C_rotated", rotate(C).flatten(-2)).view_as(C)
     dt = visit(tap, f"{prefix}.dt_raw", dt_in + weights[f"{mixer}.dt_bias"])
     dt = visit(tap, f"{prefix}.dt", functional.softplus(dt).clamp(*config.time_step_limit))
-    v = visit(tap, f"{prefix}.decay", dt * torch.exp(weights[f"{mixer}.A_log"]))
+    v = visit(tap, f"{prefix}.v", dt * torch.exp(weights[f"{mixer}.A_log"]))
     if not sees_states(tap) and x.shape[1] > 1:
         chunk = min(config.chunk_size, LONGEST_CHUNK)
         y, state = scan_by_chunks(x, dt, v, B, C, state, chunk)

@@ -28,13 +28,13 @@ def selective_scan(
 ) -> tuple[Tensor, Tensor]:
     """Return y [b, t, d] without the D skip, and the last state [b, d, n].
 
-    The tap sees `prefix.decay` (dt |A| [b, t, d, n], once) and `prefix.state` (after every token).
+    The tap sees `prefix.v` (dt |A| [b, t, d, n], once) and `prefix.state` (after every token).
     """
-    decay = None if tap is None else visit(tap, f"{prefix}.decay", dt[..., None] * rate)
+    v = None if tap is None else visit(tap, f"{prefix}.v", dt[..., None] * rate)
     scaled = dt * x
     outputs = []
     for t in range(x.shape[1]):
-        exponent = dt[:, t, :, None] * rate if decay is None else decay[:, t]
+        exponent = dt[:, t, :, None] * rate if v is None else v[:, t]
         state = torch.exp(-exponent) * state + scaled[:, t, :, None] * B[:, t, None, :]
         state = visit(tap, f"{prefix}.state", state)
         outputs.append((state @ C[:, t, :, None])[..., 0])

@@ -114,7 +114,7 @@ def test_tapping_does_not_change_the_logits_and_shows_every_value(model):
     expected = {
         "residual": inner, "norm": inner, "in_proj": (1, steps, 512), "z": inner, "conv_in": inner,
         "conv": inner, "x": inner, "dt_rank": (1, steps, 16), "B": (1, steps, 16),
-        "C": (1, steps, 16), "dt_raw": inner, "dt": inner, "decay": (1, steps, 256, 16),
+        "C": (1, steps, 16), "dt_raw": inner, "dt": inner, "v": (1, steps, 256, 16),
         "y_fwd": inner, "y_bwd": inner, "y": inner, "gate": inner, "gated": inner,
         "out_in": inner, "out": inner,
     }  # fmt: skip

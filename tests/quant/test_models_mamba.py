@@ -93,7 +93,7 @@ def test_tapping_does_not_change_the_logits_and_shows_every_value(pair, case):
     for i in range(2):
         for name, width in widths.items():
             assert seen.pop(f"layers.{i}.{name}") == [(2, 7, width)], name
-        assert seen.pop(f"layers.{i}.decay") == [(2, 7, inner, n)]
+        assert seen.pop(f"layers.{i}.v") == [(2, 7, inner, n)]
         assert seen.pop(f"layers.{i}.state") == [(2, inner, n)] * 7
     assert seen == {"embed": [(2, 7, d)], "final_norm": [(2, 7, d)], "logits": [(2, 7, 101)]}
 

@@ -109,7 +109,7 @@ def test_tapping_does_not_change_the_logits_and_shows_every_value(pair, case):
     widths = {
         "residual": d, "norm": d, "in_proj": inner + channels + heads, "z": inner,
         "conv_in": channels, "conv": channels, "x": inner, "B": grouped, "C": grouped,
-        "dt_raw": heads, "dt": heads, "decay": heads, "y": inner, "gate": inner, "gated": inner,
+        "dt_raw": heads, "dt": heads, "v": heads, "y": inner, "gate": inner, "gated": inner,
         "gated_norm": inner, "out_in": inner, "out": d,
     }  # fmt: skip
     for i in range(2):

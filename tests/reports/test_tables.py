@@ -129,13 +129,13 @@ def test_points_are_rate_against_intensity():
 
 def test_tasks_count_their_cycles_once_per_layer():
     given = [
-        node("layers.0.dt", 7, 0, 9, 1.0, 0.0, task="layers.*.decay"),
-        node("layers.0.decay.v", 7, 0, 9, 1.0, 0.0, task="layers.*.decay"),
-        node("layers.1.dt", 8, 0, 9, 1.0, 0.0, task="layers.*.decay"),
+        node("layers.0.dt", 7, 0, 9, 1.0, 0.0, task="layers.*.k"),
+        node("layers.0.v", 7, 0, 9, 1.0, 0.0, task="layers.*.k"),
+        node("layers.1.dt", 8, 0, 9, 1.0, 0.0, task="layers.*.k"),
         node("head", 5, 0, 9, 1.0, 0.0, task="head"),
         node("view", 0, 0, 0, 0.0, 0.0, task=""),
     ]
-    assert roofline.task_cycles(given) == [("layers.*.decay", 15), ("head", 5)]
+    assert roofline.task_cycles(given) == [("layers.*.k", 15), ("head", 5)]
 
 
 def test_units_are_shares_of_the_token():
