@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from types import MappingProxyType
 
 from cosim.design.arrange import beat_of
 from cosim.design.design import Design
@@ -15,10 +16,11 @@ from cosim.design.sketch import Part
 from cosim.design.tasks import Skeleton
 from cosim.ir.errors import UserError
 from cosim.machine import Machine, Port
-from hw_models.network import Actor, Channel, Network, Program
+from hw_models.network import Actor, Channel, Network, Pattern, Program
 from hw_models.steps import Flow
 from hw_models.units import ends, fir, hadamard, matrix, memory, norm, state, vector
 
+NO_PATTERNS: Mapping[str, Pattern] = MappingProxyType({})
 SECTIONS: tuple[Part, ...] = ("before", "block", "after")
 
 
@@ -44,11 +46,13 @@ def build_network(
     machine: Machine,
     tokens: int = 1,
     feedback: bool = True,
+    patterns: Mapping[str, Pattern] = NO_PATTERNS,
 ) -> Network:
     """Return the network of one layout.
 
     Where the graph has no layers, the block is done `tokens` times. With `feedback` a token starts
-    when the outputs of the last one are out, as when a model generates.
+    when the outputs of the last one are out, as when a model generates. `patterns` say of sources
+    and sinks, by unit, in which cycles they may move beats; a unit of another layout is left out.
     """
     kinds = {u.name: u.kind for u in design.units}
     skeleton = replace(skeleton, tasks=layout.tasks, kinds=kinds)
@@ -67,7 +71,8 @@ def build_network(
     actors = []
     for name, parts in plan.programs.items():
         before, body, after = (Program.join(parts[p]) for p in SECTIONS)
-        actors.append(Actor(name, before, body, after, plan.loops.get(name, turns)))
+        loops, pattern = plan.loops.get(name, turns), patterns.get(name)
+        actors.append(Actor(name, before, body, after, loops, pattern))
     return Network(tuple(actors), plan.channels)
 
 

@@ -6,7 +6,9 @@ cycle S(n) at which
     S(n) >= S(n-1) + interval(n-1)       the unit is free again,
     S(n) >= S(maker) + latency(maker)    for each beat it pops, that beat has arrived,
     S(n) >= S(taker) + 1                 for each beat it pushes, the FIFO has a credit: the beat
-                                         `depth` places earlier has been popped by then.
+                                         `depth` places earlier has been popped by then,
+    S(n) is an allowed cycle             where the actor has a pattern (a source that has gaps, a
+                                         sink that stalls).
 
 A firing pops at most one beat of each FIFO, when it starts, and reserves at its start the place of
 each beat it pushes, which can be popped `latency` cycles later. So a unit's pipeline never stalls
@@ -24,7 +26,7 @@ from functools import cached_property
 
 import numpy as np
 
-from cosim.ir.errors import InternalError
+from cosim.ir.errors import InternalError, UserError
 
 ONE = Fraction(1)
 
@@ -105,14 +107,51 @@ NOTHING = Program.of()
 
 
 @dataclass(frozen=True)
+class Pattern:
+    """Say in which cycles an actor may fire: `allowed` from cycle 0 on, over and over again."""
+
+    allowed: tuple[bool, ...]
+
+    def __post_init__(self) -> None:
+        """Check that some cycle is allowed."""
+        if not any(self.allowed):
+            raise UserError(
+                f"pattern of {len(self.allowed)} cycles: it allows none of them; allow at least one"
+            )
+
+    @classmethod
+    def of(cls, text: str) -> Pattern:
+        """Read a pattern from ones and zeros; raise UserError where it is not one.
+
+        >>> Pattern.of("110").waits.tolist()
+        [0, 0, 1]
+        """
+        if not text or set(text) - {"0", "1"}:
+            raise UserError(f"pattern {text!r}: write a 1 or a 0 for each cycle, such as 1101")
+        return cls(tuple(c == "1" for c in text))
+
+    @cached_property
+    def waits(self) -> np.ndarray:
+        """Return for each cycle of the pattern how many cycles later the next allowed one is."""
+        at = np.flatnonzero(self.allowed)
+        cycles = np.arange(len(self.allowed))
+        following = np.append(at, at[0] + len(self.allowed))[np.searchsorted(at, cycles)]
+        return (following - cycles).astype(np.int64)
+
+
+@dataclass(frozen=True)
 class Actor:
-    """Hold a unit's firings of one round: `before`, then `body` `loops` times, then `after`."""
+    """Hold a unit's firings of one round: `before`, then `body` `loops` times, then `after`.
+
+    With a `pattern` it fires only in the cycles that this allows.
+    """
 
     name: str
     before: Program = NOTHING
     body: Program = NOTHING
     after: Program = NOTHING
     loops: int = 0
+    pattern: Pattern | None = None
 
     @property
     def sections(self) -> tuple[Program, Program, Program]:

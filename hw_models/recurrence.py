@@ -9,7 +9,8 @@ Names of the arrays (a actor, s section 0..2, r run, k kind, f FIFO, i round, t 
     run_opens, run_closes            whether a run is the first, or the last, of its task
     first, last [a, s]               runs of a section: first <= r < last
     pop_at, push_at [k + 1]          a kind's FIFOs in pops, pushes; latency, over, under: its times
-    depth, ring_at [f]               a FIFO's size and its place in the rings
+    depth, ring_at, maker, taker [f] a FIFO's size, its place in the rings, its ends
+    gate_at, gate_cycles [a]         its pattern in gate_wait: cycles until it may fire; 0: none
 State (all updated in place):
     section, loop, run, left, turn   an actor's place; left counts firings to go, turn the round
     ready, phase [a]                 first cycle at which it is free; phase of a fractional interval
@@ -49,6 +50,11 @@ class Tables(NamedTuple):
     under: np.ndarray
     depth: np.ndarray
     ring_at: np.ndarray
+    maker: np.ndarray
+    taker: np.ndarray
+    gate_at: np.ndarray
+    gate_cycles: np.ndarray
+    gate_wait: np.ndarray
     slot_at: np.ndarray
     tasks: np.ndarray
 
@@ -111,161 +117,168 @@ def start(tab, st, rounds):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _fire_run(tab, st, a, row):  # type: ignore[no-untyped-def]
-    """Fire an actor's current run until it is over or blocked; return firings left, first start.
-
-    Arrays are taken out of the tuples first: reaching into a tuple costs more than a firing.
-    """
-    ring_at, depth, held, head, tail = tab.ring_at, tab.depth, st.held, st.head, st.tail
-    arrival, freed = st.arrival, st.freed
-    starved, blocked = st.starved[row], st.blocked[row]
-    k = tab.run_kind[st.run[a]]
-    pops = tab.pops[tab.pop_at[k] : tab.pop_at[k + 1]]
-    pushes = tab.pushes[tab.push_at[k] : tab.push_at[k + 1]]
-    latency, over, under = tab.latency[k], tab.over[k], tab.under[k]
-    left, ready, busy, first = st.left[a], st.ready[a], 0, -1
-    phase = 0 if left == tab.run_times[st.run[a]] else st.phase[a]
-    while left > 0:
-        # As many firings as are sure to have their beats and places; 0 means blocked.
-        count = left
-        for f in pops:
-            count = min(count, held[f])
-        for f in pushes:
-            count = min(count, depth[f] - held[f])
-        if count == 0:
-            break
-        if pops.size <= 1 and pushes.size <= 1:
-            # The common case with its places in registers; the same rules as below.
-            p = pops[0] if pops.size else -1
-            q = pushes[0] if pushes.size else -1
-            p_ring, p_depth, p_at = (ring_at[p], depth[p], head[p]) if p >= 0 else (0, 1, 0)
-            q_ring, q_depth, q_at = (ring_at[q], depth[q], tail[q]) if q >= 0 else (0, 1, 0)
-            waits, holds = 0, 0
-            if first < 0:
-                t = ready
-                if p >= 0:
-                    t = max(t, arrival[p_ring + p_at])
-                if q >= 0:
-                    t = max(t, freed[q_ring + q_at] + 1)
-                first = t
-            for _ in range(count):
-                t, is_full = ready, False
-                if p >= 0:
-                    t = max(t, arrival[p_ring + p_at])
-                if q >= 0:
-                    place = freed[q_ring + q_at] + 1
-                    if place > t:
-                        t, is_full = place, True
-                if is_full:
-                    holds += t - ready
-                else:
-                    waits += t - ready
-                if p >= 0:
-                    freed[p_ring + p_at] = t
-                    p_at = p_at + 1 if p_at + 1 < p_depth else 0
-                if q >= 0:
-                    arrival[q_ring + q_at] = t + latency
-                    q_at = q_at + 1 if q_at + 1 < q_depth else 0
-                gap = over
-                if under > 1:
-                    gap = (phase + over) // under
-                    phase = (phase + over) % under
-                busy += gap
-                ready = t + gap
-            if p >= 0:
-                starved[p] += waits
-                head[p] = p_at
-                held[p] -= count
-            if q >= 0:
-                blocked[q] += holds
-                tail[q] = q_at
-                held[q] += count
-            left -= count
-            continue
-        for _ in range(count):
-            t, cause, is_full = ready, -1, False
-            for f in pops:
-                at = head[f]
-                arrived = arrival[ring_at[f] + at]
-                if arrived > t:
-                    t, cause = arrived, f
-            for f in pushes:
-                place = freed[ring_at[f] + tail[f]] + 1
-                if place > t:
-                    t, cause, is_full = place, f, True
-            if is_full:
-                blocked[cause] += t - ready
-            elif cause >= 0:
-                starved[cause] += t - ready
-            for f in pops:
-                at = head[f]
-                freed[ring_at[f] + at] = t
-                head[f] = at + 1 if at + 1 < depth[f] else 0
-            for f in pushes:
-                at = tail[f]
-                arrival[ring_at[f] + at] = t + latency
-                tail[f] = at + 1 if at + 1 < depth[f] else 0
-            if first < 0:
-                first = t
-            gap = over
-            if under > 1:
-                gap = (phase + over) // under
-                phase = (phase + over) % under
-            busy += gap
-            ready = t + gap
-        for f in pops:
-            held[f] -= count
-        for f in pushes:
-            held[f] += count
-        left -= count
-    st.ready[a], st.phase[a] = ready, phase
-    st.busy[row, a] += busy
-    return left, first
-
-
-@njit(cache=True)
-def _advance_actor(tab, st, rounds, a):  # type: ignore[no-untyped-def]
-    """Fire an actor until it is blocked or has finished a turn; return (moved, turned)."""
-    moved = False
-    while st.turn[a] < rounds:
-        r, row, s, loop = st.run[a], st.turn[a], st.section[a], st.loop[a]
-        slot = tab.slot_at[a, s] + loop * tab.tasks[a, s] + tab.run_task[r]
-        before = st.left[a]
-        left, first = _fire_run(tab, st, a, row)
-        if before == tab.run_times[r] and tab.run_opens[r] and first >= 0:
-            st.begin[row, slot] = first
-        moved = moved or left < before
-        st.left[a] = left
-        if left > 0:
-            return moved, False
-        if tab.run_closes[r]:
-            st.end[row, slot] = st.ready[a]
-        st.run[a] = r + 1
-        _settle(tab, st, a, rounds)
-        if st.turn[a] > row or (s == 1 and (st.loop[a] > loop or st.section[a] != 1)):
-            return True, True
-    return moved, False
-
-
-@njit(cache=True)
 def advance(tab, st, rounds, anchor):  # type: ignore[no-untyped-def]
-    """Sweep over the actors, each as far as it gets, until something is to be reported.
+    """Let the actors go, each as far as it gets, until something is to be reported.
 
     Return AT_ANCHOR when the anchor has finished a turn of its body or a round and all others have
-    come as far as they can without it (so that the state does not depend on the order of the
-    sweep), DONE when all rounds are done, STUCK when no actor can move.
+    come as far as they can without it (so that the state does not depend on who went first), DONE
+    when all rounds are done, STUCK when no actor can move.
+
+    Arrays are taken out of the tuples first: handing a tuple on costs more than many firings.
     """
-    holds = False
+    run_kind, run_times, run_task = tab.run_kind, tab.run_times, tab.run_task
+    run_opens, run_closes, last = tab.run_opens, tab.run_closes, tab.last
+    pops, pop_at, pushes, push_at = tab.pops, tab.pop_at, tab.pushes, tab.push_at
+    latencies, overs, unders = tab.latency, tab.over, tab.under
+    depth, ring_at, maker, taker = tab.depth, tab.ring_at, tab.maker, tab.taker
+    gate_at, gate_cycles, gate_wait = tab.gate_at, tab.gate_cycles, tab.gate_wait
+    held, head, tail, arrival, freed = st.held, st.head, st.tail, st.arrival, st.freed
+    awake = np.ones(st.run.size, np.bool_)
+    holds_anchor = False
     while True:
         moved = False
         for a in range(st.run.size):
-            turned = not (holds and a == anchor)
-            while turned:
-                went, turned = _advance_actor(tab, st, rounds, a)
-                moved = moved or went
+            if not awake[a] or (holds_anchor and a == anchor):
+                continue
+            awake[a] = False
+            gate, cycles = gate_at[a], gate_cycles[a]
+            # One run after another, until the actor is blocked.
+            while st.turn[a] < rounds:
+                r, row, s, loop = st.run[a], st.turn[a], st.section[a], st.loop[a]
+                k = run_kind[r]
+                pop_from, pop_to = pop_at[k], pop_at[k + 1]
+                push_from, push_to = push_at[k], push_at[k + 1]
+                latency, over, under = latencies[k], overs[k], unders[k]
+                before, ready = st.left[a], st.ready[a]
+                left, busy, first = before, 0, -1
+                is_new = before == run_times[r]
+                phase = 0 if is_new else st.phase[a]
+                small = cycles == 0 and pop_to - pop_from <= 1 and push_to - push_from <= 1
+                while left > 0:
+                    # As many firings as are sure to have their beats and places; 0: blocked.
+                    count = left
+                    for i in range(pop_from, pop_to):
+                        count = min(count, held[pops[i]])
+                    for i in range(push_from, push_to):
+                        count = min(count, depth[pushes[i]] - held[pushes[i]])
+                    if count == 0:
+                        break
+                    left -= count
+                    if small:
+                        # The common cases with places in registers; the same rules as below.
+                        p = pops[pop_from] if pop_to > pop_from else -1
+                        q = pushes[push_from] if push_to > push_from else -1
+                        p_at, p_end, q_at, q_end = 0, 0, 0, 0
+                        start = ready
+                        if p >= 0:
+                            p_at, p_end = ring_at[p] + head[p], ring_at[p] + depth[p]
+                            start = max(start, arrival[p_at])
+                        if q >= 0:
+                            q_at, q_end = ring_at[q] + tail[q], ring_at[q] + depth[q]
+                            start = max(start, freed[q_at] + 1)
+                        if first < 0:
+                            first = start
+                        began, gaps, holds = ready, 0, 0
+                        for _ in range(count):
+                            t = ready
+                            if p >= 0:
+                                t = max(t, arrival[p_at])
+                            if q >= 0:
+                                place = freed[q_at] + 1
+                                if place > t:
+                                    t = place
+                                    holds += t - ready
+                                arrival[q_at] = t + latency
+                                q_at += 1
+                                if q_at == q_end:
+                                    q_at -= depth[q]
+                            if p >= 0:
+                                freed[p_at] = t
+                                p_at += 1
+                                if p_at == p_end:
+                                    p_at -= depth[p]
+                            gap = over
+                            if under > 1:
+                                gap = (phase + over) // under
+                                phase = (phase + over) % under
+                            gaps += gap
+                            ready = t + gap
+                        busy += gaps
+                        if p >= 0:
+                            st.starved[row, p] += ready - began - gaps - holds
+                            head[p] = p_at - ring_at[p]
+                            held[p] -= count
+                        if q >= 0:
+                            st.blocked[row, q] += holds
+                            tail[q] = q_at - ring_at[q]
+                            held[q] += count
+                        continue
+                    for _ in range(count):
+                        t, cause, is_full = ready, -1, False
+                        for i in range(pop_from, pop_to):
+                            f = pops[i]
+                            arrived = arrival[ring_at[f] + head[f]]
+                            if arrived > t:
+                                t, cause = arrived, f
+                        for i in range(push_from, push_to):
+                            f = pushes[i]
+                            place = freed[ring_at[f] + tail[f]] + 1
+                            if place > t:
+                                t, cause, is_full = place, f, True
+                        if is_full:
+                            st.blocked[row, cause] += t - ready
+                        elif cause >= 0:
+                            st.starved[row, cause] += t - ready
+                        if cycles > 0:
+                            t += gate_wait[gate + t % cycles]
+                        for i in range(pop_from, pop_to):
+                            f = pops[i]
+                            at = head[f]
+                            freed[ring_at[f] + at] = t
+                            head[f] = at + 1 if at + 1 < depth[f] else 0
+                        for i in range(push_from, push_to):
+                            f = pushes[i]
+                            at = tail[f]
+                            arrival[ring_at[f] + at] = t + latency
+                            tail[f] = at + 1 if at + 1 < depth[f] else 0
+                        if first < 0:
+                            first = t
+                        gap = over
+                        if under > 1:
+                            gap = (phase + over) // under
+                            phase = (phase + over) % under
+                        busy += gap
+                        ready = t + gap
+                    for i in range(pop_from, pop_to):
+                        held[pops[i]] -= count
+                    for i in range(push_from, push_to):
+                        held[pushes[i]] += count
+                st.ready[a], st.phase[a], st.left[a] = ready, phase, left
+                st.busy[row, a] += busy
+                if left < before:
+                    moved = True
+                    for i in range(pop_from, pop_to):
+                        awake[maker[pops[i]]] = True
+                    for i in range(push_from, push_to):
+                        awake[taker[pushes[i]]] = True
+                    if is_new and run_opens[r]:
+                        slot = tab.slot_at[a, s] + loop * tab.tasks[a, s] + run_task[r]
+                        st.begin[row, slot] = first
+                if left > 0:
+                    break
+                if run_closes[r]:
+                    slot = tab.slot_at[a, s] + loop * tab.tasks[a, s] + run_task[r]
+                    st.end[row, slot] = ready
+                st.run[a] = r + 1
+                if r + 1 < last[a, s]:
+                    st.left[a] = run_times[r + 1]
+                    continue
+                _settle(tab, st, a, rounds)
+                turned = st.turn[a] > row or (s == 1 and (st.loop[a] > loop or st.section[a] != 1))
                 if turned and a == anchor:
-                    holds, turned = True, False
-        if st.turn.min() >= rounds:
-            return DONE
+                    holds_anchor = True
+                    break
         if not moved:
-            return AT_ANCHOR if holds else STUCK
+            if holds_anchor:
+                return AT_ANCHOR
+            return DONE if st.turn.min() >= rounds else STUCK

@@ -15,7 +15,8 @@ from hw_models.recurrence import State, Tables
 from hw_models.tables import Slot
 
 UNSET = -1
-MEMORY = 8  # how many past states are kept: the longest period that is found
+# How many past states are kept, the longest period that is found; patterns make periods longer.
+MEMORY, MEMORY_GATED = 8, 64
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,7 @@ class Shortcut:
         moved = {at[f] for i in self.body_actors for k in network.actors[i].body.kinds
                  for f in (*k.pops, *k.pushes)}  # fmt: skip
         self.body_fifos = np.array(sorted(moved), np.int64)
-        names = [a.name for a in network.actors]
-        self.ends = [tuple(names.index(e) for e in network.ends(f)) for f in network.channels]
+        self.ends = list(zip(tab.maker.tolist(), tab.taker.tolist(), strict=True))
         inside = set(self.body_actors.tolist())
         # Were an end of a body's FIFO outside, it would have to move while the body repeats.
         self.closed = all(set(self.ends[f]) <= inside for f in self.body_fifos)
@@ -81,7 +81,7 @@ class Shortcut:
                 self._skip(actors, fifos, old, sighting, in_body=turn is None)
                 return
         seen.append(sighting)
-        del seen[:-MEMORY]
+        del seen[: -(MEMORY_GATED if self.tab.gate_cycles.any() else MEMORY)]
 
     def _sight(self, actors: np.ndarray, fifos: np.ndarray, index: int, in_body: bool) -> Sighting:
         st, tab = self.st, self.tab
@@ -90,6 +90,8 @@ class Shortcut:
         place = [along[actors] - index, st.run[actors], st.left[actors], st.phase[actors]]
         if not in_body:
             place += [st.section[actors], st.loop[actors]]
+        gated = actors[tab.gate_cycles[actors] > 0]
+        place.append(now % tab.gate_cycles[gated])
         times = [st.ready[actors] - now]
         for f in fifos:
             held, depth, ring = int(st.held[f]), int(tab.depth[f]), int(tab.ring_at[f])

@@ -17,12 +17,13 @@ from cosim.design import Design, GraphKind, default_design, graph_kinds
 from cosim.ir.errors import InternalError, UserError
 from cosim.ir.model import Model
 from cosim.machine import Machine
-from hw_models.build import build_network
+from hw_models.build import NO_PATTERNS, build_network
 from hw_models.costs import OperatorRow, Pricer
 from hw_models.coverage import Coverage, cover
 from hw_models.dataflow import Timing, solve
 from hw_models.energy import price_list, static_pj
 from hw_models.energy_constants import Constant, Scaling
+from hw_models.network import Pattern
 from hw_models.stalls import StallRow, stall_rows
 from hw_models.trace import Stretch, events, stretches
 
@@ -139,11 +140,17 @@ class _Solved:
 
 
 def simulate(
-    model: Model, machine: Machine, design: Design | None = None, tokens: int = 0
+    model: Model,
+    machine: Machine,
+    design: Design | None = None,
+    tokens: int = 0,
+    patterns: Mapping[str, Pattern] = NO_PATTERNS,
 ) -> Simulation:
     """Simulate some tokens; 0 chooses: one generated token, or the design's window.
 
-    `design` None takes the default one. Raise UserError where an operator has no unit, a design is
+    `design` None takes the default one. `patterns` say of sources and sinks (units such as
+    `source.token` and `sink.logits`) in which cycles they may move beats; the pace is then the mean
+    of the tokens that follow the first. Raise UserError where an operator has no unit, a design is
     not this model's, or the design deadlocks.
     """
     coverage = cover(model)
@@ -155,12 +162,13 @@ def simulate(
     chosen = design.choices
     kinds = graph_kinds(model, chosen.order, chosen.fused, chosen.matrix)
     _check_design(design, model, machine, kinds)
+    _check_patterns(design, patterns)
     generates = model.is_causal and len(model.segments) == 1
     wanted = tokens or (1 if generates else design.window)
     # A second token shows the pace at which tokens follow one another.
-    solved = [_solve(k, i, design, machine, max(wanted, 2) if generates else wanted, generates)
-              for i, k in enumerate(kinds)]  # fmt: skip
-    latency, period = _pace(solved, wanted, generates)
+    solved = [_solve(k, i, design, machine, max(wanted, 2) if generates else wanted, generates,
+                     patterns) for i, k in enumerate(kinds)]  # fmt: skip
+    latency, period = _pace(solved, wanted, generates, steady=not patterns)
     clock_hz = machine.clock.frequency_mhz * 1e6
     prices = price_list(machine)
     rows: dict[str, list[OperatorRow]] = {}
@@ -220,11 +228,27 @@ def _check_design(design: Design, model: Model, machine: Machine, kinds: list[Gr
         )
 
 
+def _check_patterns(design: Design, patterns: Mapping[str, Pattern]) -> None:
+    ends = [u.name for u in design.units if u.kind in {"source", "sink"}]
+    for name in patterns:
+        if name not in ends:
+            raise UserError(
+                f"pattern for {name!r}: {design.model} has no such source or sink; give it to one "
+                f"of {', '.join(ends)}"
+            )
+
+
 def _solve(
-    kind: GraphKind, number: int, design: Design, machine: Machine, tokens: int, generates: bool
+    kind: GraphKind,
+    number: int,
+    design: Design,
+    machine: Machine,
+    tokens: int,
+    generates: bool,
+    patterns: Mapping[str, Pattern],
 ) -> _Solved:
     layout = design.layouts[number]
-    network = build_network(kind.skeleton, layout, design, machine, tokens, feedback=generates)
+    network = build_network(kind.skeleton, layout, design, machine, tokens, generates, patterns)
     return _Solved(kind, solve(network, tokens if layout.layers > 1 else 1), tokens)
 
 
@@ -243,11 +267,15 @@ def _ends(solved: _Solved) -> np.ndarray:
     return ends
 
 
-def _pace(solved: list[_Solved], wanted: int, generates: bool) -> tuple[int, float]:
-    """Return the cycles of the first token, or of the window, and those of each token."""
+def _pace(solved: list[_Solved], wanted: int, generates: bool, steady: bool) -> tuple[int, float]:
+    """Return the cycles of the first token, or of the window, and those of each token.
+
+    Where the pace is not `steady`, it is the mean of all tokens but the first.
+    """
     if generates:
         ends = _ends(solved[0])
-        return int(ends[0]), float(ends[-1] - ends[-2])
+        since = -2 if steady else 0
+        return int(ends[0]), float(ends[-1] - ends[since]) / (len(ends[since:]) - 1)
     total = sum(int(_ends(s)[-1]) * len(s.kind.segments) for s in solved)
     return total, total / wanted
 

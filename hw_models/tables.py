@@ -63,6 +63,12 @@ def flatten(network: Network) -> tuple[Tables, list[Slot]]:
     depth = np.array([c.depth for c in network.channels.values()], np.int64)
     pops, pop_at = _ragged([[fifo_at[f] for f in k.pops] for k in listed])
     pushes, push_at = _ragged([[fifo_at[f] for f in k.pushes] for k in listed])
+    actor_at = {a.name: i for i, a in enumerate(network.actors)}
+    ends = np.array([[actor_at[e] for e in network.ends(f)] for f in fifo_at], np.int64).reshape(
+        -1, 2
+    )
+    waits = [a.pattern.waits if a.pattern else np.zeros(0, np.int64) for a in network.actors]
+    gate_at = np.cumsum([0, *(w.size for w in waits)]).astype(np.int64)
     tables = Tables(
         run_kind=flat["kind"].astype(np.int64),
         run_times=flat["times"].astype(np.int64),
@@ -77,6 +83,9 @@ def flatten(network: Network) -> tuple[Tables, list[Slot]]:
         under=np.array([k.interval.denominator for k in listed], np.int64),
         depth=depth,
         ring_at=np.concatenate([[0], np.cumsum(depth)])[:-1].astype(np.int64),
+        maker=ends[:, 0], taker=ends[:, 1],
+        gate_at=gate_at[:-1], gate_cycles=np.diff(gate_at),
+        gate_wait=np.concatenate([np.zeros(0, np.int64), *waits]),
         slot_at=slot_at, tasks=tasks,
     )  # fmt: skip
     return tables, slots

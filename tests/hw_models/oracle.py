@@ -36,6 +36,11 @@ def firings_of(actor, rounds):
     return listed
 
 
+def allowed(pattern, now):
+    """Tell whether a source or a sink with this pattern may move a beat in this cycle."""
+    return pattern is None or pattern.allowed[now % len(pattern.allowed)]
+
+
 def play(network: Network, rounds: int, patience: int = 400):
     """Return (starts, finish): each actor's firing starts, and its end of each round.
 
@@ -43,6 +48,7 @@ def play(network: Network, rounds: int, patience: int = 400):
     """
     fifos = {n: Fifo(c.depth, c.initial) for n, c in network.channels.items()}
     todo = {a.name: deque(firings_of(a, rounds)) for a in network.actors}
+    patterns = {a.name: a.pattern for a in network.actors}
     free_at = {a.name: 0 for a in network.actors}
     starts = {a.name: [] for a in network.actors}
     finish = {a.name: [0] * rounds for a in network.actors}
@@ -50,7 +56,7 @@ def play(network: Network, rounds: int, patience: int = 400):
     while any(todo.values()):
         acted = []
         for name, queue in todo.items():
-            if not queue or free_at[name] > now:
+            if not queue or free_at[name] > now or not allowed(patterns[name], now):
                 continue
             turn, kind, gap = queue[0]
             there = all(fifos[f].beats and fifos[f].beats[0] <= now for f in kind.pops)

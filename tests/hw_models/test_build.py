@@ -13,8 +13,9 @@ from cosim.design import Choices, Lanes, graph_kinds, sized_design
 from cosim.design.shapes import linear_shape
 from cosim.ir.errors import UserError
 from cosim.machine import Port, load_machine
-from hw_models.build import build_network
+from hw_models.build import NO_PATTERNS, build_network
 from hw_models.dataflow import solve
+from hw_models.network import Pattern
 from hw_models.units import memory
 from tests.hw_models import graphs
 from tests.hw_models.oracle import play
@@ -32,12 +33,17 @@ MODELS = {
 }
 
 
-def networks(model, lanes, places, tokens, feedback, machine=VCK190, **chosen):
+def networks(
+    model, lanes, places, tokens, feedback, machine=VCK190, patterns=NO_PATTERNS, **chosen
+):
     choices = Choices(lanes, places=tuple(places.items()), **chosen)
     design = sized_design(model, machine, choices)
     kinds = graph_kinds(model, choices.order, choices.fused, choices.matrix)
     for kind, layout in zip(kinds, design.layouts, strict=True):
-        yield layout, build_network(kind.skeleton, layout, design, machine, tokens, feedback)
+        yield (
+            layout,
+            build_network(kind.skeleton, layout, design, machine, tokens, feedback, patterns),
+        )
 
 
 @settings(max_examples=25)
@@ -70,6 +76,29 @@ def test_any_design_of_a_model_ends_when_the_event_simulation_ends_it(
         assert expected is not None
         for actor in network.actors:
             assert expected[1][actor.name] == timing.finish(actor.name).tolist(), actor.name
+
+
+@settings(max_examples=12)
+@given(
+    st.text("01", min_size=1, max_size=30).filter(lambda t: "1" in t),
+    st.text("01", min_size=1, max_size=7).filter(lambda t: "1" in t),
+    st.integers(1, 3),
+    st.booleans(),
+)
+def test_sources_with_gaps_and_sinks_that_stall_are_timed_to_the_cycle(gaps, stalls, tokens, back):
+    """With and without the shortcut, and whether or not a token waits for the last one."""
+    patterns = {"source.token": Pattern.of(gaps), "sink.logits": Pattern.of(stalls)}
+    model = graphs.small_mamba2()
+    ((_, network),) = networks(
+        model, Lanes(5, 7, 9, 3, 64), OFF_CHIP, tokens, back, patterns=patterns
+    )
+    expected = play(network, tokens, patience=4000)
+    ((_, free),) = networks(model, Lanes(5, 7, 9, 3, 64), OFF_CHIP, tokens, back)
+    soonest = solve(free, tokens).finish("sink.logits")[-1]
+    for timing in (solve(network, tokens), solve(network, tokens, shortcut=False)):
+        for actor in network.actors:
+            assert expected[1][actor.name] == timing.finish(actor.name).tolist(), actor.name
+        assert timing.finish("sink.logits")[-1] >= soonest
 
 
 def test_a_matrix_unit_takes_one_firing_for_each_beat_of_weights():

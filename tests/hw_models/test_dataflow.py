@@ -1,5 +1,6 @@
 """The recurrences give what an event simulation gives, and the shortcut changes nothing."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -9,8 +10,17 @@ from hypothesis import strategies as st
 
 from cosim.ir.errors import UserError
 from hw_models.dataflow import solve
-from hw_models.network import Actor, Channel, Firing, Network, Program
+from hw_models.network import Actor, Channel, Firing, Network, Pattern, Program
 from tests.hw_models.oracle import play
+
+
+def pattern(rng):
+    """Draw no pattern, or one of odd lengths that allows at least one cycle."""
+    if rng.random() < 0.6:
+        return None
+    allowed = rng.random(int(rng.integers(1, 12))) < rng.random()
+    allowed[rng.integers(allowed.size)] = True
+    return Pattern(tuple(allowed.tolist()))
 
 
 @st.composite
@@ -51,7 +61,7 @@ def networks(draw):
                 )
                 runs.append((int(rng.integers(1, 4)) if not i | o else 1, kind))
             programs.append(Program.of(*runs))
-        actors.append(Actor(f"a{a}", *programs, loops=loops))
+        actors.append(Actor(f"a{a}", *programs, loops=loops, pattern=pattern(rng)))
     return Network(tuple(actors), channels)
 
 
@@ -65,6 +75,8 @@ def test_each_round_ends_when_the_event_simulation_ends_it(network, rounds):
         return
     for shortcut in (False, True):
         timing = solve(network, rounds, shortcut)
+        starts = [s.start_cycle for s in timing.spans() if s.actor == network.actors[0].name]
+        assert not starts or min(s for s in starts if s >= 0) == expected[0]["a0"][0]
         for actor in network.actors:
             assert expected[1][actor.name] == timing.finish(actor.name).tolist(), actor.name
 
@@ -72,7 +84,7 @@ def test_each_round_ends_when_the_event_simulation_ends_it(network, rounds):
 @settings(max_examples=200)
 @given(networks(), st.integers(1, 12), st.integers(1, 40))
 def test_the_shortcut_files_what_every_firing_would(network, rounds, loops):
-    actors = tuple(Actor(a.name, *a.sections, loops=loops) for a in network.actors)
+    actors = tuple(replace(a, loops=loops) for a in network.actors)
     network = Network(actors, network.channels)
     try:
         whole = solve(network, rounds, shortcut=False)
@@ -84,3 +96,32 @@ def test_the_shortcut_files_what_every_firing_would(network, rounds, loops):
     for name in ("finish", "busy", "starved", "blocked", "begin", "end"):
         a, b = getattr(whole, f"{name}_cycles"), getattr(short, f"{name}_cycles")
         assert a.tolist() == b.tolist(), name
+
+
+def chain(maker_pattern, taker_pattern, depth, beats, latency=1):
+    """Join a maker and a taker of so many beats by one FIFO."""
+    push = Program.of((beats, Firing((), ("f",), latency, task="m")))
+    pop = Program.of((beats, Firing(("f",), (), task="t")))
+    actors = (
+        Actor("m", push, pattern=maker_pattern), Actor("t", pop, pattern=taker_pattern),
+    )  # fmt: skip
+    return solve(Network(actors, {"f": Channel(depth)}))
+
+
+def test_a_source_with_gaps_and_a_sink_that_stalls_move_beats_when_they_may():
+    """Offers in cycles 0 mod 3: 0, 3, 6, 9; taken a cycle later: 1, 4, 7, 10."""
+    timing = chain(Pattern.of("100"), None, 8, 4)
+    assert timing.spans()[0].start_cycle == 0
+    assert (timing.finish("m").tolist(), timing.finish("t").tolist()) == ([10], [11])
+    # One place: offered in 0, 5, 11, 17 (a cycle after the last was taken), taken in 4, 10, 16, 22.
+    timing = chain(None, Pattern.of("000011"), 1, 4)
+    assert (timing.finish("m").tolist(), timing.finish("t").tolist()) == ([18], [23])
+    # A pattern's own cycles are no waiting for beats or places.
+    assert timing.blocked("f") == (5 - 1) + (11 - 6) + (17 - 12)
+    assert timing.starved("f") == 1 + (6 - 5) + (12 - 11) + (18 - 17)
+
+
+@pytest.mark.parametrize("text", ["", "00", "12", "1 0"])
+def test_a_pattern_that_never_lets_go_is_refused(text):
+    with pytest.raises(UserError, match="pattern"):
+        Pattern.of(text)

@@ -13,6 +13,7 @@ from cosim.ir.errors import UserError
 from cosim.machine import load_machine
 from hw_models.build import build_network
 from hw_models.dataflow import solve
+from hw_models.network import Pattern
 from hw_models.simulate import simulate
 from tests.hw_models import graphs
 
@@ -202,3 +203,19 @@ def test_notes_say_what_power_is_of_and_what_carries_the_constants_over():
     notes = small("mamba2").notes
     assert notes[0].startswith("power of the programmable logic")
     assert "logic priced by horowitz-45nm, times 1 for 7 nm" in notes[1]
+
+
+def test_a_sink_that_stalls_slows_the_pace_of_tokens():
+    """Logits leave in 7 beats; a sink that takes one in 1000 cycles bounds a token."""
+    model = graphs.small_mamba2()
+    free = simulate(model, VCK190, tokens=9)
+    design = free.design
+    beats = -(-50 // design.unit("sink.logits").lanes)
+    slow = {"sink.logits": Pattern.of("1" + "0" * 999)}
+    held = simulate(model, VCK190, design, 9, slow)
+    assert held.cycles_per_token >= 1000 * beats > free.cycles_per_token
+    assert held.cycles_per_token % 1000 == 0
+    open_ended = simulate(model, VCK190, design, 9, {"sink.logits": Pattern.of("1")})
+    assert open_ended.latency_cycles == free.latency_cycles
+    with pytest.raises(UserError, match="'matrix': small has no such source or sink"):
+        simulate(model, VCK190, design, patterns={"matrix": Pattern.of("1")})
