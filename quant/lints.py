@@ -26,16 +26,22 @@ MOST_DEADBAND = 1 / 16
 # The largest code of a group with a shared scale is in the upper half of the codes, and the scale
 # follows it down: only a deadband that reaches this half stops a group's maximum, at any size.
 MOST_GROUP_DEADBAND = 1 / 2
+MOST_OF_CEILING = 0.99
 MOST_SATURATION = 1e-3
 # One DSP48 or DSP58 accumulates 48 bits (AMD UG579, UG1366/AM004).
 ACCUMULATOR_BITS = 48
+WORST_HEADS = 3  # named in a sentence; all are in `Lint.heads`
 # Elements of states kept at a time: a quarter GiB.
 MOST_KEPT = 1 << 25
 
 
 @dataclass(frozen=True)
 class Lint:
-    """Say one thing that a designer should know; `warns` where the value is past the limit."""
+    """Say one thing that a designer should know; `warns` where the value is past the limit.
+
+    `heads` holds the value of every head of a state (of every channel in Mamba-1), in their order;
+    `value` is then the worst of them. It is empty for what has no heads.
+    """
 
     kind: str
     where: str
@@ -43,14 +49,18 @@ class Lint:
     limit: float
     warns: bool
     sentence: str
+    heads: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
 class Seen:
-    """Hold what a run showed: extremes over all tokens by value, and saturation by node."""
+    """Hold what a run showed: saturation by node, and extremes over all tokens by value.
+
+    `least` and `largest` (of the magnitude) have the shape of the value.
+    """
 
     least: dict[str, np.ndarray]
-    largest: dict[str, int]
+    largest: dict[str, np.ndarray]
     clipped: Counter[str]
     elements: Counter[str]
 
@@ -83,10 +93,11 @@ def _watch(model: Model, tokens: np.ndarray) -> Seen:
         seen.clipped.update(run.clipped)
         seen.elements.update(run.elements)
         for name, value in run.values.items():
-            low = value.reshape(-1, *types[name].shape).min(axis=0)
-            top = max(int(value.max()), -int(value.min()))
+            each = value.reshape(-1, *types[name].shape)
+            low = each.min(axis=0)
+            top = np.maximum(each.max(axis=0), -low)
             seen.least[name] = np.minimum(low, seen.least.get(name, low))
-            seen.largest[name] = max(top, seen.largest.get(name, top))
+            seen.largest[name] = np.maximum(top, seen.largest.get(name, top))
     return seen
 
 
@@ -101,45 +112,76 @@ def _states(model: Model, seen: Seen) -> Iterator[Lint]:
                 yield from _state(segment, node, least, seen.largest[f"{segment.name}/{h}"])
 
 
-def _state(segment: Segment, node: Node, least: np.ndarray, largest: int) -> Iterator[Lint]:
+def _state(segment: Segment, node: Node, least: np.ndarray, largest: np.ndarray) -> Iterator[Lint]:
     op, where = node.op, f"{segment.name}/{node.name}"
     assert isinstance(op, DecayUpdate)
+    noun = "channel" if least.shape[-1] > 1 else "head"
     frozen = int((least == 0).sum())
-    slowest = float(least.min())
+    slow = least.min(axis=-1, keepdims=True)
+    slowest = slow.reshape(-1).astype(float)
     yield Lint(
         "decay resolution",
         where,
-        slowest,
+        float(slowest.min()),
         LEAST_DECAY_LSBS,
-        slowest < LEAST_DECAY_LSBS,
-        f"the smallest 1 - decay seen is {slowest:.0f} LSB of 2^-{op.decay_bits}; {frozen} of "
-        f"{least.size} decays rounded to exactly 1",
+        bool(slowest.min() < LEAST_DECAY_LSBS),
+        f"the smallest 1 - decay seen is {slowest.min():.0f} LSB of 2^-{op.decay_bits}; {frozen} "
+        f"of {least.size} decays rounded to exactly 1; {worst_heads(slowest, noun, ',.0f', False)}",
+        tuple(slowest.tolist()),
     )
     # Rounding half up stops moving where |h| k < 1/2 LSB: of the state, or of a group's scale.
     code_bits = _code_bits(segment.graph, node)
     ceiling = (1 << (code_bits - 1)) - 1 if code_bits else op.dtype.hi
     limit, whose = (MOST_GROUP_DEADBAND, "group's ") if code_bits else (MOST_DEADBAND, "")
-    deadband = 0.5 * 2.0**op.decay_bits / np.maximum(least, 1)
-    share = np.where(least == 0, 1.0, np.minimum(deadband / ceiling, 1.0))
-    worst = float(share.max())
+    deadband = 0.5 * 2.0**op.decay_bits / np.maximum(slowest, 1)
+    share = np.where(slowest == 0, 1.0, np.minimum(deadband / ceiling, 1.0))
     yield Lint(
         "state deadband",
         where,
-        worst,
+        float(share.max()),
         limit,
-        worst > limit,
-        f"without input the slowest state stops at {worst:.2%} of its {whose}ceiling; "
-        f"{int((share > limit).sum())} of {share.size} heads or channels stop above {limit:.1%}",
+        bool(share.max() > limit),
+        f"without input the slowest state stops at {share.max():.2%} of its {whose}ceiling; "
+        f"{int((share > limit).sum())} of {share.size} {noun}s stop above {limit:.1%}; "
+        f"{worst_heads(share, noun, '.2%')}",
+        tuple(share.tolist()),
     )
-    reached = largest / op.dtype.hi
+    reached = _by_head(largest, slow.shape) / op.dtype.hi
     yield Lint(
         "state ceiling",
         where,
-        reached,
-        0.99,
-        reached > 0.99,
-        f"the state reached {reached:.1%} of its ceiling",
+        float(reached.max()),
+        MOST_OF_CEILING,
+        bool(reached.max() > MOST_OF_CEILING),
+        f"the state reached {reached.max():.1%} of its ceiling; "
+        f"{worst_heads(reached, noun, '.1%')}",
+        tuple(reached.tolist()),
     )
+
+
+def _by_head(value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the largest of each head [heads]; `shape` is 1 along the axes inside a head.
+
+    >>> _by_head(np.arange(12).reshape(2, 2, 3), (2, 1, 1)).tolist()
+    [5, 11]
+    """
+    whole = (1,) * (value.ndim - len(shape)) + shape
+    inside = tuple(k for k, size in enumerate(whole) if size == 1)
+    top: np.ndarray = value.max(axis=inside).reshape(-1)
+    return top
+
+
+def worst_heads(values: np.ndarray, noun: str, form: str, largest: bool = True) -> str:
+    """Name the worst heads by their numbers, and the range of all.
+
+    >>> worst_heads(np.array([0.5, 0.25, 0.75, 0.0]), "head", ".0%")
+    'worst heads 2 (75%), 0 (50%), 1 (25%) of 0%..75%'
+    """
+    if values.size == 1:
+        return f"one {noun}"
+    order = np.argsort(-values if largest else values, kind="stable")[:WORST_HEADS]
+    worst = ", ".join(f"{k} ({values[k]:{form}})" for k in order)
+    return f"worst {noun}s {worst} of {values.min():{form}}..{values.max():{form}}"
 
 
 def _code_bits(graph: Graph, update: Node) -> int:

@@ -10,6 +10,7 @@ from string import Template
 from reports import accuracy, energy, latency, roofline
 from reports.chart import Roofline
 from reports.html_parts import bars_html, legend_html, origin_html, table_html, tile_html
+from reports.lints import heads_table
 from reports.roofline_units import unit_points, unit_roofline
 from reports.summary import RecipeCosts, Summary, headlines
 from reports.svg import roofline_svg
@@ -35,7 +36,7 @@ def page(run: Summary) -> str:
         ("exactness", "Exactness", _exactness(run, tables)),
         ("hardware", "Hardware", _hardware(run, tables)),
         ("energy", "Energy", _energy(run, tables)),
-        ("quantisation", "Quantisation", _quantisation(tables)),
+        ("quantisation", "Quantisation", _quantisation(run, tables)),
         ("samples", "Text", _samples(run)),
         ("sources", "Sources", _sources(run, tables)),
     ]
@@ -190,10 +191,13 @@ def _energy(run: Summary, tables: dict[str, Table]) -> str:
     )
 
 
-def _quantisation(tables: dict[str, Table]) -> str:
+def _quantisation(run: Summary, tables: dict[str, Table]) -> str:
     parts = []
     if "lints" in tables:
         parts.append(table_html(tables["lints"], tall=True))
+    heads = heads_table(run.lints)
+    if heads.rows:
+        parts.append(_details(heads.title, table_html(heads, tall=True)))
     if "steps" in tables:
         parts.append(_details("Steps of each recipe", table_html(tables["steps"], tall=True)))
     return "".join(parts)

@@ -1,11 +1,15 @@
-"""Show what each quantisation step cost, and what the lints say about the graph it gave."""
+"""Show what each quantisation step cost, and what the lints say about the graph it gave.
+
+A lint of a state has a value per head (per channel in Mamba-1): its sentence names the worst, the
+page lists all, `summary.json` and `lints.csv` hold them in full.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports.table import Column, Table
+from reports.table import Column, Table, significant
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,10 @@ class StepRow:
 
 @dataclass(frozen=True)
 class LintRow:
-    """Say what a lint found: its value beside its limit, whether it warns, and the sentence."""
+    """Say what a lint found: its value beside its limit, whether it warns, and the sentence.
+
+    `heads` are the values of all heads in their order, empty where the lint has none.
+    """
 
     recipe: str
     kind: str
@@ -30,6 +37,7 @@ class LintRow:
     limit: float
     warns: bool
     sentence: str
+    heads: tuple[float, ...] = ()
 
 
 def steps_table(steps: Sequence[StepRow]) -> Table:
@@ -75,3 +83,67 @@ def lints_table(lints: Sequence[LintRow], all_of_them: bool = True) -> Table:
     )
     note = f"{len(lints) - fine} warnings; {fine} findings are within their limits."
     return Table("lints", "Lints", columns, rows, note)
+
+
+def heads_records(lints: Sequence[LintRow]) -> list[dict[str, object]]:
+    """Return the values of all heads as JSON objects, one per lint that has heads."""
+    return [
+        {
+            "recipe": x.recipe,
+            "kind": x.kind,
+            "where": x.where,
+            "limit": x.limit,
+            "origin": "measured",
+            "values": list(x.heads),
+        }
+        for x in lints
+        if x.heads
+    ]
+
+
+def heads_table(lints: Sequence[LintRow]) -> Table:
+    """Print a row per lint that has heads: how many, their range, and every value by number."""
+    columns = (
+        Column("recipe", "recipe"),
+        Column("kind", "lint"),
+        Column("where", "where"),
+        Column("heads", "heads", "derived"),
+        Column("least", "least", "measured"),
+        Column("most", "most", "measured"),
+        Column("limit", "limit", "given"),
+        Column("values", "head: value, measured"),
+    )
+    rows = tuple(
+        (
+            x.recipe,
+            x.kind,
+            x.where,
+            len(x.heads),
+            min(x.heads),
+            max(x.heads),
+            x.limit,
+            ", ".join(f"{k}: {significant(v, 3)}" for k, v in enumerate(x.heads)),
+        )
+        for x in lints
+        if x.heads
+    )
+    return Table("lint_heads", "Lints, head by head", columns, rows)
+
+
+def heads_csv(lints: Sequence[LintRow]) -> str:
+    """Return `lints.csv`: a row per lint and head, with full precision; no head: an empty field."""
+    columns = (
+        Column("recipe", "recipe"),
+        Column("kind", "lint"),
+        Column("where", "where"),
+        Column("head", "head", "derived"),
+        Column("value", "value", "measured"),
+        Column("limit", "limit", "given"),
+        Column("verdict", "verdict"),
+    )
+    rows = tuple(
+        (x.recipe, x.kind, x.where, head, value, x.limit, "warning" if x.warns else "fine")
+        for x in lints
+        for head, value in (enumerate(x.heads) if x.heads else [(None, x.value)])
+    )
+    return Table("lints", "Lints", columns, rows).csv()

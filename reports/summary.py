@@ -126,6 +126,7 @@ class Summary:
                 }
                 for t in self.tables()
             },
+            "lint_heads": lints.heads_records(self.lints),
             "samples": [
                 {"recipe": s.recipe, "prompt": s.prompt, "text": s.text} for s in self.samples
             ],

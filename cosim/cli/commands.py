@@ -86,7 +86,7 @@ def quantize(args: argparse.Namespace) -> int:
     from cosim.flow.folder import RunFolder
     from cosim.flow.request import REQUEST_FILE, Request
     from cosim.flow.steps import quantise_step
-    from reports.lints import lints_table, steps_table
+    from reports.lints import heads_records, lints_table, steps_table
 
     request = Request(args.model, (args.recipe,), machine=None, **_text_options(args))
     with make_progress(args.quiet) as progress:
@@ -94,7 +94,9 @@ def quantize(args: argparse.Namespace) -> int:
         done = quantise_step(bench, args.recipe)
         if not (args.out / REQUEST_FILE).exists():
             request.save(args.out)  # so that `cosim verify` finds the text
-    facts = {"graph": str(bench.graph_path(args.recipe)), "hash": done.hash}
+    facts: dict[str, object] = {"graph": str(bench.graph_path(args.recipe)), "hash": done.hash}
+    if args.json:
+        facts["lint_heads"] = heads_records(done.lints)
     return print_tables(args, (steps_table(done.steps), lints_table(done.lints)), facts)
 
 

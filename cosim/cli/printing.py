@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def print_tables(
-    args: argparse.Namespace, tables: tuple[Table, ...], facts: dict[str, str] | None = None
+    args: argparse.Namespace, tables: tuple[Table, ...], facts: Mapping[str, object] | None = None
 ) -> int:
     """Print tables, then named facts; return the exit status 0."""
     if args.json:

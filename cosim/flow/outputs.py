@@ -1,4 +1,4 @@
-"""Write what people open: summary.json, layers.csv, figures, trace.json and report.html."""
+"""Write what people open: summary.json, CSV files, figures, trace.json and report.html."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from cosim.ir.write import new_folder, write_file
 from reports.figures import render, run_figures
 from reports.html import page
+from reports.lints import heads_csv
 from reports.summary import Summary
 
 
@@ -19,6 +20,8 @@ def write_outputs(run: Summary, traces: dict[str, list[dict[str, object]]], fold
     write_file(folder / "summary.json", json.dumps(run.to_json(), indent=1, allow_nan=False) + "\n")
     if run.costs:
         write_file(folder / "layers.csv", run.layers().csv())
+    if run.lints:
+        write_file(folder / "lints.csv", heads_csv(run.lints))
     if traces:
         write_file(folder / "trace.json", json.dumps(trace_document(traces)) + "\n")
     with new_folder(folder / "figures") as figures:

@@ -49,7 +49,7 @@ def quantise_step(bench: Bench, recipe: str) -> QuantisedGraph:
                 StepRow(recipe, s.name, s.keeps_function, s.error, s.seconds) for s in done.steps
             ),
             tuple(
-                LintRow(recipe, x.kind, x.where, x.value, x.limit, x.warns, x.sentence)
+                LintRow(recipe, x.kind, x.where, x.value, x.limit, x.warns, x.sentence, x.heads)
                 for x in done.lints
             ),
         )

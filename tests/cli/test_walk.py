@@ -52,7 +52,8 @@ def test_a_walk_leaves_its_files(done):
     run = done / "run"
     names = {p.relative_to(run).as_posix() for p in run.rglob("*") if p.is_file()}
     assert {
-        "run.json", "summary.json", "report.html", "figures/accuracy.svg", "figures/accuracy.png",
+        "run.json", "summary.json", "lints.csv", "report.html",
+        "figures/accuracy.svg", "figures/accuracy.png",
         "graph/w8a8-rtn/graph.json", "graph/w8a8-rtn/tensors.safetensors",
         "steps/quantise-w8a8-rtn.json", "steps/score-float.json",
     } <= names  # fmt: skip
@@ -184,6 +185,7 @@ def test_quantize_fills_a_folder_that_verify_and_run_take(done, tmp_path):
     assert ran.status == 0
     data = json.loads(ran.out)
     assert [s["step"] for s in data["steps"]][-1] == "lower"
+    assert [len(x["values"]) for x in data["lint_heads"]] == [4] * 6  # two states, three lints
     assert json.loads((tmp_path / "run/graph/w8a8/graph.json").read_text())["hash"] == data["hash"]
     assert command("verify", tmp_path / "run", "--tokens", "8").status == 0
     assert command("run", tmp_path / "run", "--tokens", "2").status == 0

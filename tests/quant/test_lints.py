@@ -169,6 +169,53 @@ def test_a_run_in_pieces_finds_the_same(monkeypatch, kept):
     assert any(x.kind == "saturation" for x in whole)
 
 
+def test_every_head_has_its_own_values_in_order():
+    """Worked out by hand for four heads of one drive, decays of 40, 10, 80 and 20 per 4096."""
+    model = recurrence([40, 10, 80, 20], 12, 16, drive=30)
+    found = lints(model, [0] * 3000)
+    slowest = found["decay resolution"]
+    assert slowest.heads == (40.0, 10.0, 80.0, 20.0)
+    assert slowest.value == 10.0
+    assert "worst heads 1 (10), 3 (20), 0 (40) of 10..80" in slowest.sentence
+    assert found["state deadband"].heads == pytest.approx(
+        tuple(2**11 / k / 32767 for k in (40, 10, 80, 20))
+    )
+    assert found["state deadband"].value == max(found["state deadband"].heads)
+    # h settles at drive 2^12 / k, short of it by less than half an LSB of h k, or saturates.
+    ceiling = found["state ceiling"]
+    assert ceiling.heads == pytest.approx(
+        tuple(30 * 4096 / k / 32767 for k in (40, 10, 80, 20)), abs=2**12 / 10 / 32767
+    )
+    assert "worst heads 1 (" in ceiling.sentence
+
+
+def test_the_ceiling_of_a_head_is_its_own_largest_state_over_all_tokens():
+    model = quantise("x", m := random_model("mamba2"), RECIPES["w8a8"], random_tokens(m, 1, 40))
+    tokens = random_tokens(m, 2, 30, 3)
+    run = reference.run(model.model, {"token": tokens.numpy()}, keep=None)
+    found = [x for x in lint_model(model.model, tokens) if x.kind == "state ceiling"]
+    graph = model.model.segments[0].graph
+    for lint in found:
+        update = next(n for n in graph.nodes if f"step/{n.name}" == lint.where)
+        h = np.abs(run.values[f"step/{update.inputs[0]}"])
+        by_head = h.max(axis=(0, 1)).reshape(-1, *h.shape[-2:]).max(axis=(1, 2))
+        assert len(lint.heads) == m.config.num_heads
+        assert lint.heads == tuple((by_head / update.op.dtype.hi).tolist())
+
+
+@pytest.mark.parametrize(("family", "count"), [("mamba", 48), ("mamba2", 4), ("bimamba", 24)])
+def test_a_state_has_as_many_values_as_heads_or_channels(family, count):
+    model = random_model(family)
+    done = quantise("x", model, RECIPES["w4a4"], random_tokens(model, 1, 40))
+    of_states = [x for x in done.lints if x.heads]
+    assert {x.kind for x in of_states} == {"decay resolution", "state deadband", "state ceiling"}
+    for lint in of_states:
+        assert len(lint.heads) == count
+        worst = min if lint.kind == "decay resolution" else max
+        assert lint.value == worst(lint.heads)
+        assert ("channel" if count > 4 else "head") in lint.sentence
+
+
 def test_the_ceiling_warns_when_the_state_is_driven_against_it():
     calm = lints(recurrence([500] * 4, 12, 16, drive=100), [0] * 200)["state ceiling"]
     assert calm.value == pytest.approx(100 * 4096 / 500 / 32767, rel=0.01)

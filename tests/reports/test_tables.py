@@ -10,6 +10,7 @@ from cosim.ir.errors import InternalError
 from reports import accuracy, coverage, energy, exactness, latency, lints, roofline
 from reports.accuracy import Accuracy
 from reports.exactness import Exactness
+from reports.html import page
 from reports.roofline import OperatorCost
 from reports.summary import Summary, headlines
 from reports.table import Column, Table
@@ -216,6 +217,24 @@ def test_lints_warn_first_and_count_the_rest():
     short = lints.lints_table(found, all_of_them=False)
     assert [row[3] for row in short.rows] == ["layers.2.in_q"]
     assert short.note == "1 warnings; 1 findings are within their limits."
+
+
+def test_every_head_is_in_the_table_the_json_and_the_csv():
+    run = summary()
+    [row] = lints.heads_table(run.lints).rows
+    assert row[:3] == ("w8a8", "state ceiling", "layers.2.ssm")
+    assert row[3:] == (3, 0.03, 0.2, 0.99, "0: 0.05, 1: 0.2, 2: 0.03")
+    [record] = run.to_json()["lint_heads"]
+    assert record["values"] == [0.05, 0.2, 0.03]
+    assert (record["recipe"], record["origin"]) == ("w8a8", "measured")
+    lines = lints.heads_csv(run.lints).splitlines()
+    assert lines[0] == "recipe,kind,where,head,value,limit,verdict"
+    assert lines[1:4] == [
+        f"w8a8,state ceiling,layers.2.ssm,{k},{v},0.99,fine"
+        for k, v in enumerate((0.05, 0.2, 0.03))
+    ]
+    assert lines[4] == "w4a4-rtn,saturation,layers.2.in_q,,0.031,0.01,warning"
+    assert "0: 0.05, 1: 0.2, 2: 0.03" in page(run)
 
 
 def test_summary_lists_coverage_first_and_leaves_empty_tables_out():
