@@ -52,6 +52,10 @@ class PriceList:
         found = {"on chip": on_chip * self.factor, "off chip": off}
         return {name: e for name, e in found.items() if e}
 
+    def clock_pj(self, flip_flops: float, cycles: float) -> float:
+        """Return what the clocks of so many flip-flops take over some cycles."""
+        return flip_flops * cycles * self._value("register") * self.factor
+
     def _mac(self, a: int, b: int) -> float:
         return self._mul(a, b) + self._add((a + b) / 2)
 
@@ -78,7 +82,8 @@ def price_list(machine: Machine, constants: Sequence[Constant] | None = None) ->
     """Return what prices work on a machine; `constants` None takes the machine's own table.
 
     Raise UserError where the table is unknown, where constants of two nodes or voltages would be
-    added up, or where the machine's node differs and no factor with a source carries them over.
+    added up, where the machine's node differs and no factor with a source carries them over, and
+    where an ASIC of the table's own node has a factor (on an FPGA it stands for the fabric).
     """
     energy = machine.energy
     if constants is None:
@@ -95,7 +100,7 @@ def price_list(machine: Machine, constants: Sequence[Constant] | None = None) ->
             f"energy: constants of {listed} cannot be added up; take all logic from one node"
         )
     same = nodes[0][0] == energy.node_nm
-    if same and energy.logic_factor != 1:
+    if same and energy.logic_factor != 1 and machine.logic.family == "asic":
         raise UserError(
             f"machine {machine.name}: energy.logic_factor is {energy.logic_factor}, but table and "
             f"machine are both of {energy.node_nm} nm; make it 1"

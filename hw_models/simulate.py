@@ -180,6 +180,7 @@ def simulate(
                 rows[segment.name], spent = pricer.price(segment)
                 for component, pj in spent.items():
                     energy[component] = energy.get(component, 0.0) + pj
+    energy["clock"] = prices.clock_pj(design.resources["ff"], period)
     energy["static"] = static_pj(machine, period / clock_hz)
     memory = next(m for m in machine.memories if m.name == design.ports.memory)
     matrix = [u for u in design.units if u.kind == "matrix"]

@@ -6,9 +6,9 @@ import pytest
 
 from cosim.ir.errors import UserError
 from cosim.ir.work import Work
-from cosim.machine import load_machine
+from cosim.machine import list_machines, load_machine
 from hw_models.energy import PriceList, Traffic, price_list, static_pj
-from hw_models.energy_constants import HOROWITZ_45NM, OFF_CHIP, TABLES, Constant
+from hw_models.energy_constants import HOROWITZ_45NM, JOUPPI_7NM, OFF_CHIP, TABLES, Constant
 
 U280 = load_machine("u280")
 PLAIN = PriceList({c.name: c for c in TABLES["horowitz-45nm"]}, 1.0, "hbm2")
@@ -54,8 +54,11 @@ def test_a_node_is_left_only_by_a_factor_with_a_source():
     with pytest.raises(UserError, match="constants of 45 nm do not price 16 nm; give"):
         price_list(bare)
     old = replace(U280, energy=replace(U280.energy, node_nm=45))
+    assert price_list(old).factor == 2.9, "on an FPGA of the same node it stands for the fabric"
+    die = replace(old, logic=replace(old.logic, family="asic"))
     with pytest.raises(UserError, match="both of 45 nm; make it 1"):
-        price_list(old)
+        price_list(die)
+    assert price_list(load_machine("asic-45nm")).factor == 1
 
 
 def test_what_has_no_constant_is_an_error():
@@ -70,11 +73,47 @@ def test_what_has_no_constant_is_an_error():
         empty.work_pj(Work(macs={(8, 8): 1}))
 
 
-def test_every_constant_says_where_it_is_from():
-    for constant in TABLES["horowitz-45nm"]:
+@pytest.mark.parametrize(("table", "node"), [("horowitz-45nm", 45), ("jouppi-7nm", 7)])
+def test_every_constant_says_where_it_is_from(table, node):
+    for constant in TABLES[table]:
         assert constant.source
-        assert constant.unit in {"pJ", "pJ/bit"}
-        assert (constant.node_nm == 45) == (constant.domain == "logic")
+        assert constant.unit in {"pJ", "pJ/bit", "pJ/bit/cycle"}
+        assert (constant.node_nm == node) == (constant.domain == "logic")
+        assert constant.value > 0
+    assert len({c.name for c in TABLES[table]}) == len(TABLES[table])
+
+
+def test_both_tables_price_all_components_of_every_memory_technology():
+    """A machine of any preset, on either table, lacks no constant."""
+    every = Work(
+        macs={(8, 4): 1}, muls={(16, 8): 1}, adds={24: 1}, shifts={32: 1}, compares={8: 1},
+        lookups={16: 1},
+    )  # fmt: skip
+    for name in list_machines():
+        machine = load_machine(name)
+        for table in TABLES:
+            listed = price_list(replace(machine, energy=replace(machine.energy, table=table)))
+            spent = listed.work_pj(every) | listed.traffic_pj(Traffic(1, 1, 1, 1))
+            assert len(spent) == 8
+            assert all(pj > 0 for pj in spent.values())
+
+
+def test_seven_nanometres_take_less_than_forty_five():
+    """Mark Horowitz's and Jouppi's columns against each other: memory shrinks least."""
+    old, new = ({c.name: c.value for c in TABLES[t]} for t in ("horowitz-45nm", "jouppi-7nm"))
+    assert all(new[k] < old[k] for k in new if not k.startswith("dram"))
+    assert old["mul.8"] / new["mul.8"] > 2 > old["sram.8KB"] / new["sram.8KB"]
+
+
+def test_two_tables_are_never_mixed():
+    with pytest.raises(UserError, match=r"constants of 7 nm at 0\.0 V and 45 nm at 0\.9 V cannot"):
+        price_list(U280, (*TABLES["horowitz-45nm"], *JOUPPI_7NM))
+
+
+def test_clocks_take_what_all_flip_flops_take():
+    """A thousand flip-flops over ten cycles at 45 nm: 0.063 / 16 pJ x 45 / 32 each."""
+    assert PLAIN.clock_pj(1000, 10) == pytest.approx(10_000 * 0.063 / 16 * 45 / 32)
+    assert price_list(U280).clock_pj(1, 1) == pytest.approx(2.9 * PLAIN.clock_pj(1, 1))
 
 
 def test_static_power_takes_time():

@@ -110,9 +110,11 @@ def small(name: str):
 @pytest.mark.parametrize("name", ["mamba2", "typeseg"])
 def test_the_parts_of_the_energy_add_up(name):
     found = small(name)
-    static = found.energy_pj["static"]
+    static, clock = found.energy_pj["static"], found.energy_pj["clock"]
     rows = sum(r.energy_pj for r in found.operators)
-    assert found.energy_pj_per_token == pytest.approx(static + rows)
+    assert found.energy_pj_per_token == pytest.approx(static + clock + rows)
+    flops = found.design.resources["ff"] * found.cycles_per_token
+    assert clock == pytest.approx(flops * 0.063 / 16 * 45 / 32)  # the factor of 7 nm is 1
     assert static == pytest.approx(2.0 / found.tokens_per_second * 1e12)
     assert all(pj >= 0 for pj in found.energy_pj.values())
 
