@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from importlib.resources import files
-from string import Template
 
 from reports import accuracy, energy, latency, roofline
 from reports.chart import Roofline
+from reports.html_page import fill_page
 from reports.html_parts import bars_html, legend_html, origin_html, table_html, tile_html
 from reports.lints import heads_table
 from reports.roofline_units import unit_points, unit_roofline
@@ -40,25 +39,8 @@ def page(run: Summary) -> str:
         ("samples", "Text", _samples(run)),
         ("sources", "Sources", _sources(run, tables)),
     ]
-    present = [(key, title, body) for key, title, body in sections if body]
-    folder = files("reports") / "templates"
-    texts = {
-        name: (folder / name).read_text(encoding="utf-8")
-        for name in ("page.html", "page.css", "page.js")
-    }
-    return Template(texts["page.html"]).substitute(
-        title=escape(f"{run.model}: {run.machine or 'integers'}"),
-        css=texts["page.css"],
-        js=texts["page.js"],
-        header=_header(run),
-        nav="\n".join(f'<a href="#{key}">{title}</a>' for key, title, _ in present),
-        main="\n".join(
-            f'<section id="{key}" aria-labelledby="h-{key}"><h2 id="h-{key}">{title}</h2>\n'
-            f"{body}</section>"
-            for key, title, body in present
-        ),
-        footer=f"<p>Written by cosim {escape(run.version)}.</p>",
-    )
+    title = f"{run.model}: {run.machine or 'integers'}"
+    return fill_page(title, _header(run), sections, run.version)
 
 
 def _header(run: Summary) -> str:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from cosim.cli import commands, graphs, listing, verify
+from cosim.cli import commands, graphs, listing, validate, verify
 
 DESCRIPTION = (
     "Turn a trained sequence model into one integer graph; run it, price it, report on it."
@@ -28,6 +28,10 @@ def build_parser() -> argparse.ArgumentParser:
     _verify(subs)
     _simulate(subs)
     _report(subs)
+    about = "hold published accelerators, our own designs and systolic arrays against the model"
+    parser_of_validation = subs.add_parser("validate", help=about, description=about)
+    validate.options(parser_of_validation)
+    _finish(parser_of_validation, validate.validate)
     about = "list the models and recipes there are"
     _finish(subs.add_parser("models", help=about, description=about), listing.models)
     about = "list the machines there are, show one, or check a file"

@@ -1,0 +1,120 @@
+"""Hold published accelerators, our own designs and systolic arrays against the model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from cosim.flow.progress import Progress
+from cosim.flow.walk import version_text
+from cosim.ir.errors import UserError
+from cosim.ir.model import Model
+from cosim.ir.write import write_file
+from cosim.machine import load_machine
+from hw_models.dataflow import solve
+from hw_models.validate import fastmamba, lightmamba, streams
+from hw_models.validate.arrays import (
+    Array,
+    Product,
+    array_network,
+    array_presets,
+    closed_form_cycles,
+    scalesim_cycles,
+)
+from hw_models.validate.cut import layers_only
+from hw_models.validate.own import Own, own_design
+from hw_models.validate.row import Row
+from quant.configs import find_config
+from quant.formats import ActFormat, SsmFormat
+from quant.from_config import lower_config
+from quant.passes.lower_graph import LowerGraph
+from quant.passes.quantise_weights import QuantiseWeights
+from quant.passes.rotate_online import RotateOut
+from quant.recipes import Recipe, find_recipe
+from quant.weights import WeightFormat
+from reports.validation import ArrayRow, Validation, page_html
+
+PARTS = ("published", "designs", "arrays")
+MODEL = "mamba2-2.7b"
+OWN_MACHINES, OWN_RECIPE = ("u280", "vck190"), "w4a4"
+# The product of a feed-forward layer (GPT-2's sizes over 512 tokens), and the array it runs on.
+PRODUCT, ARRAY = (512, 768, 3072), (32, 32)
+
+
+def published_recipe(bits: int) -> Recipe:
+    """Return the formats that LightMamba and FastMamba publish, for weights of so many bits.
+
+    Groups of 128 weights with two-term power-of-two scales, groups of 8 activations, an online
+    rotation, 8-bit operands and an 8-bit state with a scale per group of 8 (LightMamba's code).
+    FastMamba's state has 16 bits; its figures are bound by the weights.
+    """
+    return Recipe(
+        f"published w{bits}a{bits}",
+        "as published",
+        (
+            RotateOut(),
+            QuantiseWeights(WeightFormat(bits, 128, "two_term")),
+            LowerGraph(
+                ActFormat(bits, group=8),
+                SsmFormat(conv_bits=8, tap_bits=8, operand_bits=8, state="int8 group"),
+            ),
+        ),
+    )
+
+
+def validate(
+    parts: Sequence[str], product: tuple[int, int, int], array: tuple[int, int], progress: Progress
+) -> Validation:
+    """Compute the parts that are asked for, of PARTS; raise UserError for sizes that cannot be."""
+    unknown = [p for p in parts if p not in PARTS]
+    if unknown:
+        raise UserError(f"there is no part {unknown[0]!r}; choose from {', '.join(PARTS)}")
+    presets = array_presets(*array)
+    sizes = Product(*product)
+    rows: list[Row] = []
+    designs: list[Own] = []
+    if "published" in parts:
+        with progress.task("published accelerators"):
+            rows = _published()
+    if "designs" in parts:
+        with progress.task("our designs"):
+            model = lower_config(MODEL, find_config(MODEL), find_recipe(OWN_RECIPE))
+            designs = [own_design(model, load_machine(m), OWN_RECIPE) for m in OWN_MACHINES]
+    arrays = [array_row(a, sizes) for a in presets] if "arrays" in parts else []
+    return Validation(
+        version_text(), tuple(rows), streams.LEFT_OUT if rows else (), tuple(arrays),
+        tuple(designs),
+    )  # fmt: skip
+
+
+def _published() -> list[Row]:
+    models: dict[int, Model] = {
+        bits: layers_only(lower_config(MODEL, find_config(MODEL), published_recipe(bits)))
+        for bits in (4, 8)
+    }
+    return [*lightmamba.rows(models), *fastmamba.rows(models[8]), *streams.rows()]
+
+
+def array_row(array: Array, product: Product) -> ArrayRow:
+    """Count the cycles of a product on an array in closed form and beat by beat."""
+    closed = closed_form_cycles(array, product)
+    beats = int(solve(array_network(array, product)).finish("array")[-1])
+    return ArrayRow(
+        f"{array.rows} x {array.columns}",
+        array.stationary,
+        f"{product.m} x {product.k} x {product.n}",
+        closed,
+        beats,
+        scalesim_cycles(array, product),
+        100 * product.macs / (array.rows * array.columns * closed),
+    )
+
+
+def write_validation(found: Validation, folder: Path, command: str) -> None:
+    """Write validation.json, a CSV per table and validation.html."""
+    text = json.dumps(found.to_json(), indent=1, allow_nan=False) + "\n"
+    write_file(folder / "validation.json", text)
+    for table in found.tables():
+        write_file(folder / f"{table.name}.csv", table.csv())
+    write_file(folder / "validation.html", page_html(found, command))
