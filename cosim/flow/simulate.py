@@ -17,13 +17,17 @@ from cosim.flow.folder import digest
 from cosim.ir.model import Model
 from cosim.ir.write import write_file
 from cosim.machine import Machine
+from hw_models.energy_gpu import GPUS, decode_bytes, gpu_row
 from hw_models.simulate import Simulation, simulate
-from reports import coverage, energy, latency, roofline
+from hw_models.storage import account
+from reports import baseline, coverage, energy, latency, roofline, storage
+from reports.baseline import BaselineRow
 from reports.coverage import Coverage, OperatorRow
 from reports.energy import Constant, EnergyPart, Rule, refuse_mixed
 from reports.latency import Speed, UnitUse
 from reports.roofline import Ceilings, OperatorCost
 from reports.roofline_units import unit_points, unit_table
+from reports.storage import StorageRow
 from reports.summary import RecipeCosts
 from reports.table import Table, si
 from reports.timeline import MOST_SPANS, Stall, TaskSpan, stalls_table
@@ -44,6 +48,8 @@ class Simulated:
     machine_constants: tuple[Constant, ...]
     energy_constants: tuple[Constant, ...]
     energy_rules: tuple[Rule, ...]
+    storage: tuple[StorageRow, ...]
+    gpus: tuple[BaselineRow, ...]
     notes: tuple[str, ...]
 
     def tables(self) -> tuple[Table, ...]:
@@ -57,6 +63,8 @@ class Simulated:
                 unit_points(self.costs.recipe, self.costs.costs, self.units, self.costs.ceilings)
             ),
             energy.table(self.energy),
+            storage.table(self.storage),
+            baseline.table(self.gpus),
             roofline.merged_table(((self.costs.recipe, self.costs.costs),)),
         )
 
@@ -123,9 +131,25 @@ def simulate_graph(
         machine_constants=tuple(_machine_constants(machine)),
         energy_constants=constants,
         energy_rules=tuple(Rule(s.name, s.rule, s.kind, s.source) for s in found.scalings),
+        storage=tuple(
+            StorageRow(recipe, k.purpose, k.place, k.kept_bytes, k.read_bytes, k.written_bytes)
+            for k in account(model, found.design)
+        ),
+        gpus=_gpus(recipe, model) if model.is_causal else (),
         notes=found.notes,
     )
     return simulated, found.trace_events()
+
+
+def _gpus(recipe: str, model: Model) -> tuple[BaselineRow, ...]:
+    """Bound every GPU for the bytes of this very graph: decoding, so that it must be causal."""
+    moved = decode_bytes(model)
+    rows = [gpu_row(name, moved, f"the bits of {recipe}") for name in GPUS]
+    return tuple(
+        BaselineRow(recipe, r.gpu, r.bytes_per_token, r.tokens_per_second, r.joules_per_token,
+                    "; ".join(r.assumptions[:2]))
+        for r in rows
+    )  # fmt: skip
 
 
 def _ceilings(found: Simulation) -> Ceilings:

@@ -37,6 +37,9 @@ def test_a_model_is_counted_at_its_own_bits_or_at_others():
     matched = decode_bytes(model)
     # 4-bit weights with their scales, an 8-bit head, a 16-bit state: between a quarter and a half.
     assert half / 4 < matched < half / 2.5
+    assert (
+        gpu_row("a100", matched, "").tokens_per_second > gpu_row("a100", half, "").tokens_per_second
+    )
 
 
 def test_the_row_says_what_it_rests_on():

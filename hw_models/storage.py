@@ -1,0 +1,141 @@
+"""Account for what a model keeps: how much of what, where it lives, and what a token moves of it.
+
+Glossary of purposes: `weights` of linear layers with their scales; `embedding`; `tables` of
+nonlinear functions; `constants` of everything else; `states` that a recurrence updates whole;
+`windows` of the last inputs of a short convolution; `kv`, the same kept for anything but a
+convolution, as a cache of keys and values is; `sequences` between the segments of a window, which
+are spills where they live off chip (no design puts them there yet: they count as block memory).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from cosim.design import Design, graph_kinds
+from cosim.design.plan import Place
+from cosim.design.sketch import folded_name
+from cosim.design.tasks import Skeleton
+from cosim.ir.graph import Graph, Node
+from cosim.ir.model import Model
+from cosim.ops import Linear
+
+Purpose = Literal[
+    "weights", "embedding", "tables", "constants", "states", "windows", "kv", "sequences"
+]
+PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Say of one purpose what is kept, and what one token reads and writes of it, in bytes."""
+
+    purpose: Purpose
+    place: Place
+    kept_bytes: float
+    read_bytes: float
+    written_bytes: float
+
+
+def account(model: Model, design: Design) -> tuple[Stored, ...]:
+    """Return a row per purpose and place that the model has, in the order of `PURPOSES`."""
+    chosen = design.choices
+    kinds = graph_kinds(model, chosen.order, chosen.fused, chosen.matrix)
+    ledger = _Ledger()
+    segments = {s.name: s.graph for s in model.segments}
+    for kind in kinds:
+        for name in kind.segments:
+            _graph(ledger, segments[name], kind.skeleton, design)
+    _sequences(ledger, model, design)
+    return ledger.rows()
+
+
+class _Ledger:
+    """Add up bits by purpose and place."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self.bits: dict[tuple[Purpose, Place], Counter[str]] = {}
+
+    def add(
+        self, purpose: Purpose, place: Place, kept: int = 0, read: int = 0, written: int = 0
+    ) -> None:
+        """Enter bits."""
+        own = self.bits.setdefault((purpose, place), Counter())
+        own.update(kept=kept, read=read, written=written)
+
+    def rows(self) -> tuple[Stored, ...]:
+        """Return what was entered, in bytes."""
+        return tuple(
+            Stored(purpose, place, own["kept"] / 8, own["read"] / 8, own["written"] / 8)
+            for (purpose, place), own in sorted(
+                self.bits.items(), key=lambda item: PURPOSES.index(item[0][0])
+            )
+        )
+
+
+def _graph(ledger: _Ledger, graph: Graph, skeleton: Skeleton, design: Design) -> None:
+    """Enter the constants and states of one step graph."""
+    makers = {s.next: name for name, s in graph.states.items()}
+    entered: set[str] = set()
+    names = _names(graph, skeleton)
+    for node in graph.nodes:
+        work = node.op.work(graph.input_types(node), graph.types[node.name])
+        purpose, place = _constant(node, design)
+        new = [n for n in node.inputs if n in graph.consts and n not in entered]
+        entered.update(new)
+        if new or work.const_bits:
+            kept = sum(graph.types[n].size_bits for n in new)
+            looked_up = sum(bits * n for bits, n in work.lookups.items())
+            ledger.add(purpose, place, kept, looked_up if purpose == "tables" else work.const_bits)
+        task = skeleton.maker.get(names[node.name], "")
+        in_state_unit = bool(task) and skeleton.kind(skeleton.task(task)) == "state"
+        where: Place = design.places["states"] if in_state_unit else "chip"
+        if node.op.name == "push":
+            kind: Purpose = _kept_for(graph, node)
+            ledger.add(kind, where, graph.types[node.name].size_bits, work.state_read_bits,
+                       work.state_write_bits)  # fmt: skip
+            continue
+        for operand in node.inputs:
+            if operand in graph.states:
+                ledger.add("states", where, read=graph.types[operand].size_bits)
+        if node.name in makers:
+            bits = graph.types[node.name].size_bits
+            ledger.add("states", where, kept=bits, written=bits)
+
+
+def _constant(node: Node, design: Design) -> tuple[Purpose, Place]:
+    if isinstance(node.op, Linear):
+        return "weights", design.places["weights"]
+    if node.op.name == "embed":
+        return "embedding", design.places["embedding"]
+    return ("tables" if node.op.name in {"pwl", "pwl_log"} else "constants"), "chip"
+
+
+def _kept_for(graph: Graph, push: Node) -> Purpose:
+    """Tell a convolution's window from a cache by who reads it, new or a token old."""
+    kept = {push.name, *(name for name, s in graph.states.items() if s.next == push.name)}
+    readers = {n.op.name for n in graph.nodes if n is not push and kept & set(n.inputs)}
+    return "windows" if readers <= {"fir"} else "kv"
+
+
+def _names(graph: Graph, skeleton: Skeleton) -> dict[str, str]:
+    """Return each node's name in the sketch; segments of one kind have the same order."""
+    sketch = skeleton.sketch
+    if sketch.layers > 1:
+        return {n.name: folded_name(n.name) for n in graph.nodes}
+    return {n.name: s.name for n, s in zip(graph.nodes, sketch.nodes, strict=True)}
+
+
+def _sequences(ledger: _Ledger, model: Model, design: Design) -> None:
+    """Enter what segments hand on over a window: written once, read by each that is wired to it."""
+    if design.window <= 1:
+        return
+    readers = Counter(source for s in model.segments for source in s.wires.values())
+    for segment in model.segments:
+        for name, value in segment.graph.outputs.items():
+            uses = readers[f"{segment.name}.{name}"]
+            if uses:
+                bits = segment.graph.types[value].size_bits
+                ledger.add("sequences", "chip", bits * design.window, bits * uses, bits)
