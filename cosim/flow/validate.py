@@ -13,7 +13,7 @@ from cosim.ir.model import Model
 from cosim.ir.write import write_file
 from cosim.machine import load_machine
 from hw_models.dataflow import solve
-from hw_models.validate import fastmamba, lightmamba, streams
+from hw_models.validate import ablation, fastmamba, lightmamba, streams
 from hw_models.validate.arrays import (
     Array,
     Product,
@@ -42,25 +42,29 @@ OWN_MACHINES, OWN_RECIPE = ("u280", "vck190"), "w4a4"
 PRODUCT, ARRAY = (512, 768, 3072), (32, 32)
 
 
-def published_recipe(bits: int) -> Recipe:
-    """Return the formats that LightMamba and FastMamba publish, for weights of so many bits.
+def lightmamba_recipe(bits: int) -> Recipe:
+    """Return the formats that LightMamba publishes, for weights of so many bits.
 
     Groups of 128 weights with two-term power-of-two scales, groups of 8 activations, an online
-    rotation, 8-bit operands and an 8-bit state with a scale per group of 8 (LightMamba's code).
-    FastMamba's state has 16 bits; its figures are bound by the weights.
+    rotation, 8-bit operands and an 8-bit state with a scale per group of 8 (its released code).
     """
-    return Recipe(
-        f"published w{bits}a{bits}",
-        "as published",
-        (
-            RotateOut(),
-            QuantiseWeights(WeightFormat(bits, 128, "two_term")),
-            LowerGraph(
-                ActFormat(bits, group=8),
-                SsmFormat(conv_bits=8, tap_bits=8, operand_bits=8, state="int8 group"),
-            ),
-        ),
-    )
+    ssm = SsmFormat(conv_bits=8, tap_bits=8, operand_bits=8, state="int8 group")
+    return _as_published(f"lightmamba w{bits}a{bits}", WeightFormat(bits, 128, "two_term"), ssm)
+
+
+def fastmamba_recipe() -> Recipe:
+    """Return the formats that FastMamba publishes: 8-bit linear layers, a 16-bit SSM.
+
+    A scale per row of weights is assumed.
+    """
+    ssm = SsmFormat(conv_bits=8, tap_bits=8, operand_bits=16, state="int16")
+    return _as_published("fastmamba w8a8", WeightFormat(8, 0, "pot"), ssm)
+
+
+def _as_published(name: str, weights: WeightFormat, ssm: SsmFormat) -> Recipe:
+    act = ActFormat(weights.bits, group=8)
+    passes = (RotateOut(), QuantiseWeights(weights), LowerGraph(act, ssm))
+    return Recipe(name, "as published", passes)
 
 
 def validate(
@@ -89,11 +93,17 @@ def validate(
 
 
 def _published() -> list[Row]:
-    models: dict[int, Model] = {
-        bits: layers_only(lower_config(MODEL, find_config(MODEL), published_recipe(bits)))
-        for bits in (4, 8)
-    }
-    return [*lightmamba.rows(models), *fastmamba.rows(models[8]), *streams.rows()]
+    light = {bits: _layers(lightmamba_recipe(bits)) for bits in (4, 8)}
+    return [
+        *lightmamba.rows(light),
+        *ablation.rows(light[4]),
+        *fastmamba.rows(_layers(fastmamba_recipe())),
+        *streams.rows(),
+    ]
+
+
+def _layers(recipe: Recipe) -> Model:
+    return layers_only(lower_config(MODEL, find_config(MODEL), recipe))
 
 
 def array_row(array: Array, product: Product) -> ArrayRow:

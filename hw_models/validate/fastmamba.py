@@ -19,7 +19,7 @@ WIDTHS = "32 x 32 products (assumed: they never bind), 64 lanes (256 DSPs of the
 
 
 def rows(model: Model) -> list[Row]:
-    """Return all rows; `model` is the layers of Mamba2-2.7B at 8 bits."""
+    """Return all rows; `model` is the layers of Mamba2-2.7B at 8 bits, its state at 16."""
     both = load_machine("fastmamba-vc709")
     choices = Choices(LANES, order="heads")
     found = []

@@ -1,4 +1,4 @@
-"""Hold LightMamba (arXiv 2502.15260) against the model: speeds, schedule, memories, resources.
+"""Hold LightMamba (arXiv 2502.15260) against the model: speeds, energy, resources.
 
 The paper's own text was not at hand; its figures come from two close readings of it, which agree,
 and from the released code. What that code runs on the FPGA are the layers: embedding, final norm
@@ -11,21 +11,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from cosim.design import Choices, Lanes, graph_kinds, sized_design
+from cosim.design import Choices, Lanes, sized_design
 from cosim.design.plan import Place
-from cosim.design.resources import stored_cost
 from cosim.ir.model import Model
 from cosim.machine import Machine, load_machine
 from hw_models.simulate import Simulation, simulate
-from hw_models.validate.row import WITHIN_3_POINTS, WITHIN_5, WITHIN_10, Row
+from hw_models.validate.row import WITHIN_5, Row
 
 Places = tuple[tuple[str, Place], ...]
 TABLE = "results table of arXiv 2502.15260, by two readings"
-ABLATION = "ablation of arXiv 2502.15260, by a reading"
 LAYERS, INNER, HIDDEN, HEADS, STATES = 64, 5120, 2560, 80, 128
 IN_ROWS = 2 * INNER + 2 * STATES + HEADS
 PRODUCTS = LAYERS * (IN_ROWS * HIDDEN + HIDDEN * INNER)
-STATE_SIZE = INNER * STATES
 # Given: 7.21 (W4A4) and 3.61 (W8A8) on the VCK190, 93 on the U280.
 SPEED = {4: 7.21, 8: 3.61}
 SPEED_U280 = 93.0
@@ -38,10 +35,8 @@ RELEASED = Lanes(rows=8, columns=8, state=8, chain=8, prefetch=512)  # given: re
 # with which the model reaches 93 tokens/s, so that they are fitted to it.
 U280_LANES = Lanes(rows=32, columns=40, state=40, chain=40, prefetch=512)
 # Timed as if never waited for: no resource counts are taken from designs with these places.
-ON_CHIP: Places = (("weights", "chip"), ("states", "chip"), ("embedding", "chip"))
 STATES_APART: Places = (("weights", "memory"), ("states", "chip"), ("embedding", "memory"))
 REORDERED = Choices(RELEASED, order="heads")
-NAIVE = Choices(RELEASED, order="graph", fused=False, fifos="whole")
 WIDTHS = "released widths (64 products a cycle, 8 lanes), layers only"
 
 
@@ -91,8 +86,6 @@ def rows(models: Mapping[int, Model]) -> list[Row]:
     return [
         *_speeds(models, machine, plain),
         _u280(models[4]),
-        *_schedule(models[4], machine),
-        *_memories(models[4], machine),
         *_resources(plain),
     ]
 
@@ -151,86 +144,13 @@ def _u280(model: Model) -> Row:
     )  # fmt: skip
 
 
-def _schedule(model: Model, machine: Machine) -> list[Row]:
-    """Compare what the order of rows does to the matrix unit, with a memory that never binds."""
-    busy, pace = {}, {}
-    for order in ("graph", "heads"):
-        found = run(model, machine, Choices(RELEASED, order=order, places=ON_CHIP))
-        busy[order] = 100 * next(u.utilisation for u in found.units if u.unit == "matrix")
-        pace[order] = found.cycles_per_token
-    products, states = PRODUCTS / 64, LAYERS * STATE_SIZE / 8
-    unknown = (
-        "what utilisation means: at constant work 58 % to 96 % saves 40 %, not the 32 % given; "
-        "and what the unordered schedule is"
-    )
-    rests = f"{WIDTHS}; busy share of the matrix unit, memory never waited for"
-    return [
-        Row(
-            "VCK190 W4A4, rows as in the graph", "utilisation", "%", ABLATION, 58,
-            100 * products / (products + states),
-            "products, then states at 8 lanes", busy["graph"], WITHIN_3_POINTS,
-            rests_on=rests, unknown=unknown,
-        ),
-        Row(
-            "VCK190 W4A4, rows head by head", "utilisation", "%", ABLATION, 96,
-            100, "states wholly hidden", busy["heads"], WITHIN_3_POINTS,
-            rests_on=rests, unknown=unknown,
-        ),
-        Row(
-            "VCK190 W4A4, rows head by head", "time saved", "%", ABLATION, 32,
-            100 * 4 * states / (products + 4 * states),
-            "were the state's four operators done one after another at 8 lanes, and then hidden",
-            100 * (1 - pace["heads"] / pace["graph"]), WITHIN_3_POINTS,
-            rests_on=rests, unknown=unknown,
-        ),
-    ]  # fmt: skip
-
-
-def _memories(model: Model, machine: Machine) -> list[Row]:
-    """Compare the URAM of whole intermediate values with that of tiles.
-
-    The released code streams what the convolution needs of a layer (its windows at least); our
-    designs keep taps, biases and windows of all layers on chip, so that their blocks are taken off.
-    """
-    used = {}
-    for name, choices in (("whole", NAIVE), ("tiled", REORDERED)):
-        design = sized_design(model, machine, choices)
-        used[name] = design.resources["uram"] - convolution_blocks(model, machine, choices)
-    given = {"whole": 246, "tiled": 61}
-    how = {
-        "whole": "a unit per operator, every FIFO and both products of the update whole",
-        "tiled": "operators fused, FIFOs whole only where their taker waits",
-    }
-    less = "taps, biases and windows of the convolution streamed, as its code does with windows"
-    return [
-        Row(
-            f"VCK190 W4A4, intermediates {name}", "URAM", "blocks", ABLATION, given[name],
-            modelled=used[name], aim=WITHIN_10, rests_on=f"{WIDTHS}; {how[name]}; {less}",
-            unknown="what its URAM holds; its products' width (24 bits here, 32 to 38 in its code)",
-        )
-        for name in ("whole", "tiled")
-    ]  # fmt: skip
-
-
-def convolution_blocks(model: Model, machine: Machine, choices: Choices) -> int:
-    """Count the URAM that keeps the convolution's constants and windows of all layers."""
-    design = sized_design(model, machine, choices)
-    units = {u.name: u for u in design.units}
-    count = 0
-    for kind in graph_kinds(model, choices.order, choices.fused, choices.matrix):
-        whole = kind.skeleton
-        rest = replace(whole, tasks=tuple(t for t in whole.tasks if whole.kind(t) != "fir"))
-        both = [stored_cost(s, units, design.places, machine)["uram"] for s in (whole, rest)]
-        count += both[0] - both[1]
-    return count
-
-
 def _resources(plain: Mapping[int, Simulation]) -> list[Row]:
     found = [
         Row(
             "VCK190 W4A4", name.upper(), "blocks" if name in {"dsp", "bram"} else "cells", TABLE,
             given, modelled=plain[4].design.resources[name],
-            rests_on=f"{WIDTHS}; an estimate before synthesis",
+            rests_on=f"{WIDTHS}; an estimate before synthesis, with the products in DSPs where its "
+            "code has them in LUTs",
             unknown="the README says 456" if name == "bram" else "what shell is counted",
         )
         for name, given in RESOURCES.items()

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hw_models.validate.fastmamba import TABLE as FASTMAMBA_TABLE
+from hw_models.validate.lightmamba import TABLE
 from hw_models.validate.row import Row
 
 
@@ -35,6 +37,7 @@ class Stream:
 
 
 NO_GRAPH = "no integer graph of this model here"
+GPU = "a GPU, whose kernels are not modelled; bandwidth of"
 STREAMS = (
     Stream("KV260 LLaMA2-7B W4", 4.9, 6.607, 4.25, 19.2, "arXiv 2502.10659, abstract: 4.9 to 5",
            f"{NO_GRAPH}; the bits of its scales (4.25 assumed)"),
@@ -46,6 +49,12 @@ STREAMS = (
            f"{NO_GRAPH}; its board (assumed: one of 460 GB/s)"),
     Stream("FlightLLM U280 LLaMA2-7B", 55, 6.607, 3.5, 460, "FPGA 2024, by a reading",
            f"{NO_GRAPH}; its bits (3.5 assumed) and sparsity"),
+    Stream("RTX 2070 Mamba2-2.7B FP16", 65, 2.7026, 16, 448, TABLE,
+           f"{GPU} 448 GB/s, from memory"),
+    Stream("RTX 3090 Mamba2-2.7B FP16", 111, 2.7026, 16, 936, FASTMAMBA_TABLE,
+           f"{GPU} 936 GB/s, from memory; its bits (16 assumed)"),
+    Stream("RTX 4090 Mamba2-2.7B FP16", 138, 2.7026, 16, 1008, TABLE,
+           f"{GPU} 1008 GB/s, from memory"),
     Stream("NSLLM VCK190 1.5B", 161.8, 1.5, None, 25.6, "NSR 2025, nwaf551, abstract",
            f"{NO_GRAPH}; its bits and batch: one stream of 25.6 GB/s leaves 158 MB a token"),
 )  # fmt: skip

@@ -12,6 +12,7 @@ from tests.cli.command import command
 WITHIN = {
     ("VCK190 W8A8, states beside", "speed, tokens/s"): (3.61, 5),
     ("VCK190 W8A8, states apart", "speed, tokens/s"): (3.61, 5),
+    ("VCK190 W4A4, from buffers to head by head", "time saved, %"): (32, 3 / 32 * 100),
 }
 
 
@@ -36,11 +37,11 @@ def test_the_whole_command(tmp_path):
     assert rows["U280 W4A4", "speed, tokens/s"]["verdict"] == "fitted"
     # Misses that are known; when one is met, say so here and in the results.
     missed = {k for k, r in rows.items() if r["verdict"] == "missed"}
-    assert ("VCK190 W4A4, rows as in the graph", "utilisation, %") in missed
-    graph = rows["VCK190 W4A4, rows as in the graph", "utilisation, %"]
+    assert ("VCK190 W4A4, rows as in the graph, buffers", "utilisation, %") in missed
+    fifos = rows["VCK190 W4A4, rows as in the graph, FIFOs", "utilisation, %"]
     heads = rows["VCK190 W4A4, rows head by head", "utilisation, %"]
     # By hand: 627,840 cycles of products, and 81,920 of states that nothing hides.
-    assert graph["modelled"] == pytest.approx(100 * 627_840 / (627_840 + 81_920), abs=1)
+    assert fifos["modelled"] == pytest.approx(100 * 627_840 / (627_840 + 81_920), abs=1)
     assert heads["modelled"] > 99
     whole = rows["VCK190 W4A4, intermediates whole", "URAM, blocks"]
     tiled = rows["VCK190 W4A4, intermediates tiled", "URAM, blocks"]

@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 
 from cosim.design import Choices, Lanes
-from cosim.flow.validate import published_recipe
+from cosim.flow.validate import fastmamba_recipe, lightmamba_recipe
 from cosim.ir.errors import InternalError, UserError
 from cosim.ir.model import Model
 from cosim.machine import load_machine
 from cosim.reference import run
 from hw_models.simulate import simulate
-from hw_models.validate import fastmamba, lightmamba, streams
+from hw_models.validate import ablation, fastmamba, lightmamba, streams
 from hw_models.validate.cut import layers_only
 from hw_models.validate.own import own_design
 from hw_models.validate.row import WITHIN_3_POINTS, WITHIN_5, Row
+from quant.configs import find_config
 from quant.from_config import lower_config
 from quant.models.mamba2 import Config as Mamba2
 from tests.hw_models import graphs
@@ -72,7 +73,7 @@ def test_lightmambas_sizes_by_hand():
     assert lanes.rows * lanes.columns * 200e6 / lightmamba.PRODUCTS > 93
     assert round(8 * 1164 / 228, 1) == 40.8
     assert lightmamba.IN_ROWS * 2560 // 64 == 423_040
-    assert lightmamba.STATE_SIZE // 8 == 81_920
+    assert ablation.STATE_SIZE // 8 == 81_920
     # 58 % to 96 % at constant work is a saving of 40 %, which the 32 % given are not.
     assert pytest.approx(0.40, abs=0.005) == 1 - 58 / 96
 
@@ -140,7 +141,7 @@ def published(layers: int, hidden: int) -> Model:
         vocab_size=50, hidden_size=hidden, intermediate_size=2 * hidden, state_size=16,
         num_hidden_layers=layers, num_heads=hidden // 4, head_dim=8, n_groups=1,
     )  # fmt: skip
-    return layers_only(lower_config("small", config, published_recipe(4)))
+    return layers_only(lower_config("small", config, lightmamba_recipe(4)))
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +190,7 @@ def test_our_own_design_is_put_under_the_bound_of_its_memory():
         vocab_size=50, hidden_size=256, intermediate_size=512, state_size=16,
         num_hidden_layers=4, num_heads=64, head_dim=8, n_groups=1,
     )  # fmt: skip
-    model = lower_config("small", config, published_recipe(8))
+    model = lower_config("small", config, lightmamba_recipe(8))
     little = replace(MACHINE, logic=replace(MACHINE.logic, urams=0, brams=80))
     own = own_design(model, lightmamba.with_efficiency(little, 0.05), "test")
     assert own.machine == "lightmamba-vck190"
@@ -212,7 +213,33 @@ def test_a_design_without_weights_in_memory_has_no_such_bound():
 def test_the_convolutions_blocks_are_those_of_its_constants_and_windows(small):
     """A memory's blocks grow with the layers it serves; without the FIR unit they are gone."""
     blocks = [
-        lightmamba.convolution_blocks(published(layers, 640), MACHINE, lightmamba.REORDERED)
+        ablation.convolution_blocks(published(layers, 640), MACHINE, lightmamba.REORDERED)
         for layers in (2, 48)
     ]
     assert 0 <= blocks[0] < blocks[1]
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_mamba2_27bs_speed_lies_under_the_bytes_and_products_counted_by_hand(bits):
+    """Weights, a multiplier of 8 bits per 128, and 8-bit states with 5 bits per 8, twice."""
+    model = layers_only(lower_config("m", find_config("mamba2-2.7b"), lightmamba_recipe(bits)))
+    found = lightmamba.run(model, MACHINE, lightmamba.REORDERED)
+    products = 64 * (10576 * 2560 + 2560 * 5120)
+    states = 64 * 80 * 64 * 128
+    moved = products * bits / 8 + products / 128 + 2 * states * (1 + 5 / 8 / 8)
+    assert lightmamba.bytes_per_token(found) == pytest.approx(moved, rel=1e-12)
+    bound = min(12e9 * 0.93 / moved, 64 * 400e6 / products)
+    assert 0.95 * bound < found.tokens_per_second < bound
+
+
+def test_fastmambas_formats(small):
+    """8-bit weights, a 16-bit state without scales."""
+    config = Mamba2(
+        vocab_size=50, hidden_size=40, intermediate_size=80, state_size=16,
+        num_hidden_layers=2, num_heads=10, head_dim=8, n_groups=1,
+    )  # fmt: skip
+    graph = layers_only(lower_config("m", config, fastmamba_recipe())).segments[0].graph
+    assert graph.types["layers.0.ssm.h"].dtype.bits == 16
+    assert set(graph.states) < set(small.segments[0].graph.states)
+    codes = [t for t in graph.types.values() if t.shape == (2 * 80 + 2 * 16 + 10, 40)]
+    assert {t.dtype.bits for t in codes} == {8}
