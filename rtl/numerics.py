@@ -133,7 +133,10 @@ def neg(x: Int) -> Int:
 
 
 def mul(a: Int, b: Int) -> Int:
-    """Multiply."""
+    """Multiply; by a constant power of two, shift."""
+    for x, y in ((a, b), (b, a)):
+        if y.at is None and y.lo == y.hi and y.lo > 0 and y.lo & (y.lo - 1) == 0:
+            return shift_left(x, y.lo.bit_length() - 1)
     ends = [x * y for x in (a.lo, a.hi) for y in (b.lo, b.hi)]
     lo, hi = min(ends), max(ends)
     bits = smallest_type(lo, hi).bits
@@ -146,6 +149,12 @@ def mul(a: Int, b: Int) -> Int:
         product = extend(a, bits) * extend(b, bits)
     exact = smallest_type(lo, hi).bits
     return Int(pick(product, range(exact)), lo, hi, stage_of(a, b))
+
+
+def square(x: Int) -> Int:
+    """Multiply by itself."""
+    low = 0 if x.lo <= 0 <= x.hi else min(x.lo * x.lo, x.hi * x.hi)
+    return bounded(mul(x, x), low, max(x.lo * x.lo, x.hi * x.hi))
 
 
 def negative(x: Int) -> Wire:
@@ -192,6 +201,32 @@ def clip(x: Int, low: int, high: int) -> Int:
     return x
 
 
+def shift_half(x: Int, s: Int | int) -> Int:
+    """Divide by 2^s rounding down, but keep one fraction bit: floor(2x / 2^s), exactly.
+
+    The first half of every rounding shift: floor(x / 2^s + 1/2) = floor((this + 1) / 2).
+    """
+    if not isinstance(s, int):
+        if s.lo == s.hi:
+            return replace(shift_half(x, s.lo), at=stage_of(x, s))
+        # Up by the most, exactly, then down: one shifter serves both ways.
+        up = max(1 - s.lo, 0)
+        return shift_floor(shift_left(x, up), add(s, constant(up - 1)))
+    return shift_floor(x, s - 1) if s >= 1 else shift_left(x, 1 - s)
+
+
+def round_half(half: Int, lo: int, hi: int) -> Int:
+    """Round what has one fraction bit half up; lo to hi are the bounds of the result."""
+    bit = Int(pick(half.wire, [0]), 0, 1, half.at)
+    return bounded(add(shift_floor(half, 1), bit), lo, hi)
+
+
+def round_ends(x: Int, s: Int | int) -> tuple[int, int]:
+    """Return the bounds of a rounding shift."""
+    ends = [round_bounds(x.lo, x.hi, k) for k in ((s, s) if isinstance(s, int) else (s.lo, s.hi))]
+    return min(lo for lo, _ in ends), max(hi for _, hi in ends)
+
+
 # Here the twins begin: the names and the order of cosim/ir/numerics.py.
 
 
@@ -225,27 +260,15 @@ def shift_ceil(x: Int, s: Int | int) -> Int:
 
 
 def shift_round(x: Int, s: Int | int) -> Int:
-    """Divide by 2^s, s >= 0, and round half up.
-
-    Floor with one fraction bit kept, and that bit added: floor(x / 2^s + 1/2), exactly.
-    """
-    if isinstance(s, int) and s == 0:
-        return x
-    half = shift_floor(x, s - 1) if isinstance(s, int) else shift_floor(shift_left(x, 1), s)
-    bit = Int(pick(half.wire, [0]), 0, 1, half.at)
-    return bounded(add(shift_floor(half, 1), bit), *_round_ends(x, s))
+    """Divide by 2^s, s >= 0, and round half up."""
+    if (s if isinstance(s, int) else s.lo) < 0:
+        raise InternalError("a rounding shift by a negative number is none")
+    return shift_signed(x, s)
 
 
 def shift_signed(x: Int, s: Int | int) -> Int:
     """Divide by 2^s rounding half up where s >= 0, multiply by 2^-s where s < 0."""
-    if isinstance(s, int):
-        return shift_round(x, s) if s >= 0 else shift_left(x, -s)
-    if s.lo == s.hi:
-        return replace(shift_signed(x, s.lo), at=stage_of(x, s))
-    if s.lo >= 0:
-        return shift_round(x, s)
-    # Up by the most, exactly, then down: one shifter serves both ways.
-    return bounded(shift_round(shift_left(x, -s.lo), sub(s, constant(s.lo))), *_round_ends(x, s))
+    return round_half(shift_half(x, s), *round_ends(x, s))
 
 
 def saturate(x: Int, dtype: IntType) -> Int:
@@ -314,8 +337,3 @@ def _barrel(x: Int, s: Int, shift: Any) -> Int:
         out = select(pick(rest.wire, [k]), shift(out, 1 << k), out)
         out = bounded(out, min(lo for lo, _ in ends), max(hi for _, hi in ends))
     return replace(out, at=at)
-
-
-def _round_ends(x: Int, s: Int | int) -> tuple[int, int]:
-    ends = [round_bounds(x.lo, x.hi, k) for k in ((s, s) if isinstance(s, int) else (s.lo, s.hi))]
-    return min(lo for lo, _ in ends), max(hi for _, hi in ends)

@@ -1,0 +1,5 @@
+"""Multiply by a constant, shift and saturate: the datapath of `mul`."""
+
+from rtl.ops.mul import wires
+
+__all__ = ["wires"]

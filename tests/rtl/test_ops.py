@@ -1,0 +1,139 @@
+"""The wires of every operator give its own integers: all inputs at small widths, then wide ones."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from cosim.design.kinds import STAGES, tree_stages
+from cosim.ir.errors import InternalError
+from cosim.ir.types import TensorType, i
+from cosim.ops import OPS
+from cosim.ops.hadamard import split_order
+from hw_models.units import hadamard as hadamard_times
+from hw_models.units import norm as norm_times
+from rtl.netlist import building
+from rtl.numerics import constant, of_bits, to_bits
+from rtl.ops import WIRES
+from rtl.ops.lanes import Table, array_of, lanes, table_of
+from rtl.pipe import COMBINATIONAL
+from rtl.simulate import Drain, Feed, simulate
+from rtl.streams import drive, given, taken
+from tests.rtl.op_cases import NARROW, WIDE, name_of
+from tests.rtl.op_wiring import build, check, meaning
+from tests.rtl.recipe_cases import cases
+from tests.rtl.simulators import needs
+from tests.rtl.wiring import decode
+
+MOST_ROWS = 4096
+
+
+def test_every_operator_has_wires_and_cases():
+    assert set(WIRES) == set(OPS)
+    assert {op.name for op, _, _ in (*NARROW, *WIDE)} == set(OPS)
+
+
+def stages_by_design(op, types) -> int:
+    """Return the registers that the cycle model counts, with all lanes side by side."""
+    if op.name in {"slice", "reshape", "concat"}:
+        return 0
+    own = STAGES[op.name]
+    size = types[0].shape[-1] if types[0].shape else 1
+    if op.name in {"argmax", "contract"}:
+        return own + tree_stages(size)
+    if op.name == "group_scale":
+        return own + tree_stages(min(op.group, size))
+    if op.name == "fir":
+        return own + tree_stages(types[0].shape[0])
+    if op.name == "hadamard":
+        base, power = split_order(op.order)
+        assert own * (tree_stages(power) + tree_stages(base)) + 1 == hadamard_times.stages(op.order)
+        return hadamard_times.stages(op.order) - 1
+    if op.name in {"rms_norm", "center"}:
+        return norm_times.stages(op.name, size) - 1
+    return own
+
+
+def every_token(types, fixed):
+    """List every combination of elements; thinned evenly where there are too many."""
+    spans = [
+        range(t.lo, t.hi + 1) for k, t in enumerate(types) if k not in fixed for _ in range(t.size)
+    ]
+    rows = list(product(*spans))
+    step = max(1, len(rows) // MOST_ROWS)
+    tokens = []
+    for row in rows[::step]:
+        left = list(row)
+        tokens.append(
+            [
+                fixed[k]
+                if k in fixed
+                else np.array([left.pop(0) for _ in range(t.size)]).reshape(t.shape)
+                for k, t in enumerate(types)
+            ]
+        )
+    return tokens, step
+
+
+@pytest.mark.parametrize("instance", NARROW, ids=name_of)
+def test_small_operators_give_their_meaning_on_every_input(instance):
+    op, types, fixed = instance
+    tokens, step = every_token(types, fixed)
+    assert step == 1, "not every input: narrow the case"
+    assert check(op, types, fixed, tokens) == stages_by_design(op, types)
+
+
+@pytest.mark.parametrize("instance", WIDE, ids=name_of)
+def test_wide_operators_give_their_meaning_at_corners_and_random_values(instance):
+    op, types, fixed = instance
+    stages = check(op, types, fixed, count=40)
+    # A matrix unit takes some columns a cycle, and has its stages of its own.
+    assert op.name == "linear" or stages == stages_by_design(op, types)
+
+
+@pytest.mark.parametrize("simulator", [needs("compiled")])
+def test_the_recipes_tables_are_right_on_every_input(simulator):
+    """z3 does not end on tables this deep; all 65536 inputs are soon run."""
+    found = [(op, types, fixed) for _, op, types, fixed in cases() if op.name == "pwl"]
+    assert len(found) == 2
+    for op, types, fixed in found:
+        built = build(op, types, fixed, COMBINATIONAL)
+        with building() as block:
+            x, y = taken("x", types[0].dtype.bits), given("y", built.out.dtype.bits)
+            drive(x.ready, y.ready)
+            drive(y.valid, x.valid)
+            value = lanes([of_bits(x.data, types[0])], ())
+            tables = [Table(fixed[1]), Table(fixed[2])]
+            result = WIRES[op.name](op, [value, *tables], built.out, COMBINATIONAL)
+            drive(y.data, to_bits(result.item(), built.out.dtype))
+        inputs = np.arange(types[0].lo, types[0].hi + 1)
+        words = (inputs & ((1 << types[0].dtype.bits) - 1)).tolist()
+        trace = simulate(block, {"x": Feed(words)}, {"y": Drain(len(words))}, simulator)
+        want = meaning(built, [inputs, fixed[1], fixed[2]])
+        got = [decode(word, built.out.dtype) for word in trace.beats["y"]]
+        assert got == want.tolist()
+
+
+def test_a_table_is_not_read_past_its_ends():
+    table = Table(np.arange(5))
+    with building():
+        with pytest.raises(InternalError, match=r"index 5\.\.5 into a table of 5"):
+            table.entry(constant(5))
+        assert (table.entry(constant(4)).lo, table.entry(constant(4)).hi) == (4, 4)
+
+
+def test_tables_and_values_are_told_apart():
+    with pytest.raises(InternalError, match="a table stands where"):
+        array_of(Table(np.arange(3)))
+    with building(), pytest.raises(InternalError, match="values stand where"):
+        table_of(lanes([constant(1)], (1,)))
+
+
+def test_the_check_sees_a_wrong_bit(monkeypatch):
+    """Give `add` the wires of a difference."""
+    monkeypatch.setitem(
+        WIRES, "add", lambda op, inputs, out, pipe: WIRES["clip"](op, inputs[:1], out, pipe)
+    )
+    types = [TensorType.full(i(4), ()), TensorType.full(i(4), ())]
+    with pytest.raises((AssertionError, AttributeError)):
+        check(OPS["add"](i(4)), types)
