@@ -19,8 +19,12 @@ def _sentence(path: Path, error: OSError) -> UserError:
     )
 
 
-def write_file(path: Path, data: bytes | str) -> None:
-    """Write a whole file under a temporary name, then rename it; raise UserError if it fails."""
+def write_file(path: Path, data: bytes | str, durable: bool = True) -> None:
+    """Write a whole file under a temporary name, then rename it; raise UserError if it fails.
+
+    `durable` False does not wait for the disk: a power cut may leave an empty file, a killed
+    process may not. It is for many small files that can be made again.
+    """
     path = Path(path)
     raw = data.encode() if isinstance(data, str) else data
     temporary: Path | None = None
@@ -31,7 +35,8 @@ def write_file(path: Path, data: bytes | str) -> None:
         with os.fdopen(handle, "wb") as file:
             file.write(raw)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
