@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from reports import accuracy, energy, latency, roofline
 from reports.chart import Bars, Roofline, Timeline, limits
 from reports.roofline_units import unit_points, unit_roofline
+from reports.scatter import Scatter
 from reports.summary import Summary
 from reports.timeline import timeline
 
@@ -126,6 +127,37 @@ def timeline_figure(chart: Timeline) -> Figure:
         axes.set_xlabel("cycles")
         axes.set_title(f"{chart.title} ({chart.origin})", loc="left")
         figure.legend(loc="outside lower center", ncols=min(len(series), 8), frameon=False)
+    return figure
+
+
+def scatter_figure(chart: Scatter) -> Figure:
+    """Draw points over two axes, those that others beat hollow, and the stairs of the front."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(7.0, 4.2), layout="constrained")
+        axes = figure.subplots()
+        axes.plot(*zip(*chart.stairs, strict=True), color="#565b66", linewidth=1, zorder=1)
+        for k, name in enumerate(chart.series):
+            own = [d for d in chart.dots if d.series == name]
+            own.sort(key=lambda d: d.stands_out)
+            colour = COLOURS[k % len(COLOURS)]
+            axes.scatter(
+                [d.x for d in own],
+                [d.y for d in own],
+                label=name,
+                marker=MARKERS[k % len(MARKERS)],
+                facecolors=[colour if d.stands_out else "white" for d in own],
+                edgecolors=["white" if d.stands_out else colour for d in own],
+                zorder=2,
+            )
+        for axis, which in ((chart.x, "x"), (chart.y, "y")):
+            scale = "log" if axis.is_log else "linear"
+            axes.set(**{f"{which}scale": scale, f"{which}lim": (axis.low, axis.high)})
+            axes.set(**{f"{which}label": f"{axis.title} ({axis.better} is better)"})
+        axes.grid(True, color="#e8e8e2", linewidth=0.6)
+        axes.set_title(f"{chart.title} ({chart.origin})", loc="left")
+        figure.legend(
+            *axes.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False
+        )
     return figure
 
 

@@ -31,6 +31,7 @@ RANKS = {
     "rtl": 3,
     "reports": 4,
     "cosim.flow": 5,
+    "cosim.sweep": 5,
     "cosim.cli": 5,
 }
 # Ranks whose units are parts of one thing and may use each other; those of rank 3 never do.

@@ -11,7 +11,10 @@ import pytest
 from tests import house_rules as rules
 
 ROOT = Path(__file__).resolve().parents[1]
-HEAVY = ("torch", "pyrtl", "brevitas", "transformers", "numba", "scipy", "matplotlib", "plotly")
+HEAVY = (
+    "torch", "pyrtl", "brevitas", "transformers", "numba", "scipy", "matplotlib", "plotly",
+    "optuna", "pyarrow", "ray", "pydantic",
+)  # fmt: skip
 
 
 def names_of(requirements: list[str]) -> set[str]:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from cosim.cli import commands, graphs, listing, validate, verify
+from cosim.cli import commands, graphs, listing, sweep, validate, verify
 
 DESCRIPTION = (
     "Turn a trained sequence model into one integer graph; run it, price it, report on it."
@@ -27,6 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
     _run(subs)
     _verify(subs)
     _simulate(subs)
+    _sweep(subs)
     _report(subs)
     about = "hold published accelerators, our own designs and systolic arrays against the model"
     parser_of_validation = subs.add_parser("validate", help=about, description=about)
@@ -147,6 +148,13 @@ def _simulate(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument("--machine", default="u280", help="name or YAML file (default: u280)")
     parser.add_argument("--trace", type=Path, help="write the timeline here, for Perfetto")
     _finish(parser, graphs.simulate)
+
+
+def _sweep(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    about = "try many designs and find the Pareto front, resuming what is done"
+    parser = subs.add_parser("sweep", help=about, description=about)
+    sweep.add_options(parser)
+    _finish(parser, sweep.sweep)
 
 
 def _report(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

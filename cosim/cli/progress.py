@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import time
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from cosim.flow.progress import Progress
@@ -12,12 +14,44 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 
+# Where there is no terminal, a long task says so often how far it is.
+LINE_SECONDS = 30.0
+
+
 class Lines(Progress):
-    """Write one line per finished task."""
+    """Write one line per finished task, and how far a long one is."""
+
+    def __init__(self) -> None:
+        """Start the clock."""
+        self._task, self._began, self._said, self._first = "", 0.0, 0.0, 0
+
+    def begin(self, task: str) -> None:
+        """Note when it began."""
+        self._task, self._first = task, -1
+        self._began = self._said = time.monotonic()
+
+    def advance(self, done: int, total: int) -> None:
+        """Write how far it is, and how long the rest takes at the pace so far."""
+        now = time.monotonic()
+        if self._first < 0:
+            self._first = done  # what was there at the start took no time
+        if now - self._said < LINE_SECONDS or done <= self._first:
+            return
+        self._said = now
+        left = (total - done) * (now - self._began) / (done - self._first)
+        print(
+            f"{self._task}: {done:,} of {total:,}, {timedelta(seconds=round(left))} left",
+            file=sys.stderr,
+            flush=True,
+        )
 
     def end(self, task: str, note: str) -> None:
         """Write the line."""
         print(f"{task}: {note}", file=sys.stderr, flush=True)
+
+    def note(self, sentence: str) -> None:
+        """Write it as a line."""
+        print(sentence, file=sys.stderr, flush=True)
 
 
 class BarsOnTerminal(Progress):
@@ -50,6 +84,10 @@ class BarsOnTerminal(Progress):
         """Replace the bar by a line."""
         self.close()
         self.console.print(f"{task}: {note}", markup=False)
+
+    def note(self, sentence: str) -> None:
+        """Write it above the bar."""
+        self.console.print(sentence, markup=False)
 
     def close(self) -> None:
         """Take the bar away, also when a task ends early."""

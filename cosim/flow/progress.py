@@ -9,7 +9,7 @@ from typing import Self
 
 
 class Progress:
-    """Be told of tasks; this one keeps silent, others override `begin`, `advance` and `end`."""
+    """Be told of tasks; this one keeps silent, others override what they show."""
 
     def begin(self, task: str) -> None:
         """Start a task."""
@@ -19,6 +19,9 @@ class Progress:
 
     def end(self, task: str, note: str) -> None:
         """Finish the task: `note` is how long it took, or that its result was reused."""
+
+    def note(self, sentence: str) -> None:
+        """Say something beside the tasks."""
 
     def close(self) -> None:
         """Clean up, also where a task broke off."""

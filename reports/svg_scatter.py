@@ -1,0 +1,80 @@
+"""Draw points over two axes as inline SVG for the page; colours come from its style sheet."""
+
+from __future__ import annotations
+
+from html import escape
+
+from reports.scatter import Axis, Scatter
+from reports.svg import shape_path
+from reports.table import si, significant
+
+LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 70.0, 16.0, 14.0, 46.0
+# Within this span numbers are written out, outside it with a prefix.
+PLAIN = (0.01, 10_000.0)
+
+
+def scatter_svg(chart: Scatter, width: int, height: int) -> str:
+    """Return the SVG element; each point has its sentence in `data-tip`, the front can be focused.
+
+    Points that others beat are hollow and lie below.
+    """
+    wide, high = width - LEFT_PX - RIGHT_PX, height - TOP_PX - BOTTOM_PX
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        return LEFT_PX + chart.x.share(x) * wide, TOP_PX + (1 - chart.y.share(y)) * high
+
+    opening = (
+        f'<svg class="roofline" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+        f'role="group" aria-label="{escape(chart.title)}">'
+    )
+    parts = [opening]
+    base, right = TOP_PX + high, LEFT_PX + wide
+    for value in chart.y.ticks(7):
+        _, y = at(chart.x.low, value)
+        parts.append(
+            f'<line class="grid" x1="{LEFT_PX}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>'
+            f'<text class="tick" x="{LEFT_PX - 8}" y="{y + 4:.1f}" text-anchor="end">'
+            f"{tick_text(value)}</text>"
+        )
+    for value in chart.x.ticks(9 if width > 500 else 4):
+        x, _ = at(value, chart.y.low)
+        parts.append(
+            f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP_PX}" y2="{base}"/>'
+            f'<text class="tick" x="{x:.1f}" y="{base + 17}" text-anchor="middle">'
+            f"{tick_text(value)}</text>"
+        )
+    parts.append(
+        f'<text class="axis" x="{(LEFT_PX + right) / 2}" y="{height - 8}" text-anchor="middle">'
+        f"{escape(_named(chart.x, '→', '←'))}</text>"
+        f'<text class="axis" transform="translate(13 {(TOP_PX + base) / 2}) rotate(-90)" '
+        f'text-anchor="middle">{escape(_named(chart.y, "→", "←"))}</text>'
+    )
+    if chart.stairs:
+        line = " ".join("{:.1f},{:.1f}".format(*at(*corner)) for corner in chart.stairs)
+        parts.append(f'<polyline class="stem" points="{line}"/>')
+    series = chart.series
+    for dot in sorted(chart.dots, key=lambda d: d.stands_out):
+        kind = series.index(dot.series) % 8
+        look = f"point s{kind}" if dot.stands_out else f"point s{kind} hollow"
+        focus = ' tabindex="0"' if dot.stands_out else ""
+        text = escape(dot.text)
+        parts.append(
+            f'<path class="{look}" d="{shape_path(kind, *at(dot.x, dot.y))}"{focus} role="img" '
+            f'aria-label="{text}" data-tip="{text}" data-series="{escape(dot.series)}"/>'
+        )
+    return "".join([*parts, "</svg>"])
+
+
+def tick_text(value: float) -> str:
+    """Write the number at a tick.
+
+    >>> tick_text(0.0), tick_text(2000.0), tick_text(2e5), tick_text(0.3)
+    ('0', '2,000', '200 k', '0.3')
+    """
+    if value == 0 or PLAIN[0] <= abs(value) <= PLAIN[1]:
+        return significant(value, 6)
+    return si(value, "")
+
+
+def _named(axis: Axis, up: str, down: str) -> str:
+    return f"{axis.title} (better {up if axis.better == 'more' else down})"
