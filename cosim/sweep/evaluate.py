@@ -5,21 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from cosim.design import Design, Lanes, default_design, sized_design
-from cosim.design.plan import Place
+from cosim.design import Choices, default_design, sized_design
+from cosim.design.plan import PLACES
 from cosim.ir.errors import UserError
 from cosim.ir.model import Model
 from cosim.machine import Machine
-from cosim.sweep.knobs import PLACE_KNOBS, Value
+from cosim.sweep.knobs import CHOICE_KNOBS, LANE_FIELDS, Value
 from hw_models.simulate import Simulation, simulate
-
-FIELD_OF_KNOB = {
-    "rows": "rows",
-    "columns": "columns",
-    "state_lanes": "state",
-    "chain_lanes": "chain",
-    "prefetch_beats": "prefetch",
-}
 
 
 @dataclass(frozen=True)
@@ -53,7 +45,7 @@ class Bench:
 
     models: tuple[Model, ...]
     machines: tuple[Machine, ...]
-    _bases: dict[tuple[int, int], Design] = field(default_factory=dict, repr=False)
+    _bases: dict[tuple[int, int], Choices] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         """Leave the weights behind."""
@@ -63,7 +55,7 @@ class Bench:
         """Work one point out; what cannot be built or deadlocks is a result too."""
         model, machine = self.models[task.model], self.machines[task.machine]
         try:
-            design = self._design(task, model, machine)
+            design = sized_design(model, machine, self._choices(task))
         except UserError as error:
             return Result({}, str(error), 1.0)
         used = {f"{name}s": float(count) for name, count in design.resources.items()}
@@ -83,33 +75,29 @@ class Bench:
             return Result(used, str(error), 1.0)
         return Result({**_figures(found), **used})
 
-    def _design(self, task: Task, model: Model, machine: Machine) -> Design:
+    def _choices(self, task: Task) -> Choices:
+        """Return the default design's choices, but for what the knobs say."""
         knobs = dict(task.knobs)
         base = self._base(task.model, task.machine)
-        places: dict[str, Place] = dict(base.places)
-        for knob in PLACE_KNOBS:
-            if knob.name in knobs:
-                places[knob.name] = "chip" if knobs[knob.name] == "chip" else "memory"
-        asked = {FIELD_OF_KNOB[n]: int(v) for n, v in knobs.items() if n in FIELD_OF_KNOB}
-        return sized_design(model, machine, replace(_lanes(base), **asked), places)
+        lanes = {LANE_FIELDS[n]: int(v) for n, v in knobs.items() if n in LANE_FIELDS}
+        places = dict(base.places or ())
+        for name in PLACES:
+            if name in knobs:
+                places[name] = "chip" if knobs[name] == "chip" else "memory"
+        other = {k.name: knobs[k.name] for k in CHOICE_KNOBS if k.name in knobs}
+        return replace(
+            base,
+            lanes=replace(base.lanes, **lanes),
+            places=tuple(places.items()),
+            **other,  # type: ignore[arg-type]  # Choices checks them
+        )
 
-    def _base(self, model: int, machine: int) -> Design:
-        """Return the default design, which says what the study does not."""
+    def _base(self, model: int, machine: int) -> Choices:
+        """Return those of the default design, which say what the study does not."""
         if (model, machine) not in self._bases:
-            self._bases[model, machine] = default_design(self.models[model], self.machines[machine])
+            found = default_design(self.models[model], self.machines[machine])
+            self._bases[model, machine] = found.choices
         return self._bases[model, machine]
-
-
-def _lanes(design: Design) -> Lanes:
-    wide = {u.kind: u for u in design.units}
-    chains = [u.lanes for u in design.units if u.kind not in {"matrix", "state"}]
-    return Lanes(
-        rows=wide["matrix"].lanes if "matrix" in wide else 1,
-        columns=wide["matrix"].columns if "matrix" in wide else 1,
-        state=wide["state"].lanes if "state" in wide else 1,
-        chain=max(chains, default=1),
-        prefetch=design.ports.prefetch_beats,
-    )
 
 
 def _figures(found: Simulation) -> dict[str, float]:

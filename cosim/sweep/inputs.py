@@ -18,7 +18,6 @@ from cosim.sweep.space import Point
 from cosim.sweep.study import Study
 from quant.configs import CONFIGS
 from quant.from_config import lower_config
-from quant.models import load_model
 from quant.recipes import find_recipe
 
 
@@ -95,5 +94,7 @@ def _graph(name: str, recipe: str, folder: Path) -> Model:
         source = find_source(str(path) if path.is_dir() else name)
     except UserError as error:
         raise UserError(f"{error}; or one of the sizes {', '.join(CONFIGS)}") from None
+    from quant.models import load_model  # loads torch, which published sizes do without
+
     # Its weights are not looked at: widths and bounds are those of the config.
     return lower_config(source.name, load_model(source.where).config, found)

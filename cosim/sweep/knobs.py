@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import get_args
 
-from cosim.design.plan import MOST_LANES
+from cosim.design.choices import Fifos, Order, Sharing
+from cosim.design.plan import MOST_LANES, PLACES, Place
 
 Value = int | str | bool
 MOST_VALUES = 4096
@@ -20,7 +22,14 @@ class Knob:
     words: tuple[Value, ...] = ()
 
 
-PLACE_WORDS = ("chip", "memory")
+# The names on the right are those of `cosim.design.Lanes` and `cosim.design.Choices`.
+LANE_FIELDS = {
+    "rows": "rows",
+    "columns": "columns",
+    "state_lanes": "state",
+    "chain_lanes": "chain",
+    "prefetch_beats": "prefetch",
+}
 LANE_KNOBS = (
     Knob("rows", "rows of the matrix unit"),
     Knob("columns", "columns of the matrix unit"),
@@ -28,12 +37,16 @@ LANE_KNOBS = (
     Knob("chain_lanes", "elements a cycle of every chain"),
     Knob("prefetch_beats", "beats of weights that are fetched ahead"),
 )
-PLACE_KNOBS = (
-    Knob("weights", "where weights live", PLACE_WORDS),
-    Knob("states", "where decaying states live", PLACE_WORDS),
-    Knob("embedding", "where the embedding lives", PLACE_WORDS),
+CHOICE_KNOBS = (
+    Knob("order", "order of rows in a projection", get_args(Order)),
+    Knob("fused", "operators that step alike share a pipeline", (True, False)),
+    Knob("fifos", "which FIFOs hold a whole value", get_args(Fifos)),
+    Knob("shallow_beats", "beats of the other FIFOs"),
+    Knob("matrix", "one matrix unit, or one per projection", get_args(Sharing)),
+    Knob("window", "longest run of a model that is not causal, tokens"),
 )
-KNOBS: dict[str, Knob] = {k.name: k for k in (*LANE_KNOBS, *PLACE_KNOBS)}
+PLACE_KNOBS = tuple(Knob(name, f"where the {name} live", get_args(Place)) for name in PLACES)
+KNOBS: dict[str, Knob] = {k.name: k for k in (*LANE_KNOBS, *CHOICE_KNOBS, *PLACE_KNOBS)}
 
 
 def knob_values(name: str, given: object) -> tuple[Value, ...]:
@@ -48,17 +61,17 @@ def knob_values(name: str, given: object) -> tuple[Value, ...]:
     ('chip',)
     """
     if name not in KNOBS:
-        raise ValueError(f"knob {name!r} is unknown; there are {', '.join(KNOBS)}")
+        raise ValueError(f"no knob is called {name!r}; there are {', '.join(KNOBS)}")
     values = _range(given) if isinstance(given, dict) else given
     values = list(values) if isinstance(values, list | tuple) else [values]
     if not values:
-        raise ValueError(f"knob {name} has no values, so that the study has no points; list some")
+        raise ValueError("it has no values, so that the study has no points; list some")
     if len(values) > MOST_VALUES:
-        raise ValueError(f"knob {name} has {len(values):,} values; {MOST_VALUES:,} are the most")
+        raise ValueError(f"{len(values):,} values; {MOST_VALUES:,} are the most")
     checked = [_checked(KNOBS[name], v) for v in values]
     for i, value in enumerate(checked):
         if value in checked[:i]:
-            raise ValueError(f"knob {name} lists {value!r} twice; remove one")
+            raise ValueError(f"{value!r} stands twice; remove one")
     return tuple(checked)
 
 
@@ -68,11 +81,9 @@ def _checked(knob: Knob, value: object) -> Value:
             if type(value) is type(word) and value == word:
                 return word
         known = ", ".join(str(w) for w in knob.words)
-        raise ValueError(f"knob {knob.name} is {value!r}; choose of {known}")
+        raise ValueError(f"{value!r} is unknown; choose of {known}")
     if type(value) is not int or not 1 <= value <= MOST_LANES:
-        raise ValueError(
-            f"knob {knob.name} is {value!r}; it takes whole numbers from 1 to {MOST_LANES}"
-        )
+        raise ValueError(f"{value!r} must be a whole number from 1 to {MOST_LANES}")
     return value
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
@@ -13,6 +14,14 @@ from cosim.sweep.store import this_version
 
 T = TypeVar("T")
 R = TypeVar("R")
+KNOCK_SECONDS = 5.0
+
+
+def _knock(address: str) -> None:
+    """Raise OSError where nobody listens at host:port; Ray itself would wait for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if port.isdigit():
+        socket.create_connection((host, int(port)), KNOCK_SECONDS).close()
 
 
 class _Actor(Generic[T, R]):
@@ -60,11 +69,12 @@ class RayWorkers(Generic[T, R]):
     def _join(self, size: int, address: str) -> None:
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
         try:
+            _knock(address)
             if address == "local":
                 self.ray.init("local", num_cpus=size, include_dashboard=False, **quiet)
             else:
                 self.ray.init(address, **quiet)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             why = str(error).splitlines()[0].rstrip(".")
             raise UserError(
                 f"no Ray cluster at {address} ({why}); start one with `ray start --head`, or leave "

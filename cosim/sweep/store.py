@@ -29,6 +29,7 @@ LOCK_FILE = ".lock"
 # What decides a point's figures, given its graph, machine and knobs.
 CODE = (
     "cosim.ir", "cosim.ops", "cosim.design", "cosim.machine", "hw_models", "cosim.sweep.evaluate",
+    "cosim.sweep.knobs",
 )  # fmt: skip
 
 

@@ -91,7 +91,13 @@ class Study(_Part):
     def _knobs(cls, given: object) -> object:
         if not isinstance(given, dict):
             raise ValueError("knobs must be a mapping from names to values")
-        return {name: knob_values(name, values) for name, values in given.items()}
+        found = {}
+        for name, values in given.items():
+            try:
+                found[name] = knob_values(name, values)
+            except ValueError as error:
+                raise _At(name, str(error)) from None
+        return found
 
     @field_validator("budget", mode="before")
     @classmethod
@@ -100,10 +106,18 @@ class Study(_Part):
             raise ValueError("budget must be a mapping from figures to numbers")
         for name, most in given.items():
             if _known_metric(name).better == "more":
-                raise ValueError(f"budget caps what less is better of, and {name} is not")
+                raise _At(name, "a budget caps a figure of which less is better; leave it out")
             if isinstance(most, bool) or not isinstance(most, int | float) or not most > 0:
-                raise ValueError(f"budget.{name} is {most!r}; it must be a number above 0")
+                raise _At(name, f"{most!r} must be a number above 0")
         return {name: float(most) for name, most in given.items()}
+
+
+class _At(ValueError):
+    """Be wrong at one key of a mapping."""
+
+    def __init__(self, key: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.key = key
 
 
 def _known_metric(name: str) -> Metric:
@@ -134,8 +148,8 @@ def read_study(text: str, where: str) -> Study:
 
 
 def _sentence(document: Document, error: ValidationError) -> UserError:
-    first = error.errors(include_url=False)[0]
-    # Names of the union that pydantic tried stand in the path too; the document has no such keys.
+    # A key that is misspelt is missing too: the misspelling is what helps.
+    first = min(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
     path = tuple(first["loc"])
     if first["type"] == "extra_forbidden":
         inside = path[:-1]
@@ -146,7 +160,9 @@ def _sentence(document: Document, error: ValidationError) -> UserError:
     if first["type"] == "missing":
         return document.fault(path, f"{dotted(path[:-1])} lacks {path[-1]!r}; add it")
     if first["type"] == "value_error":
-        return document.fault(path, f"{dotted(path)}: {first['ctx']['error']}")
+        why = first["ctx"]["error"]
+        path = (*path, why.key) if isinstance(why, _At) else path
+        return document.fault(path, f"{dotted(path)}: {why}")
     got = f", got {first['input']!r}" if isinstance(first["input"], str | int | float) else ""
     return document.fault(path, f"{dotted(path)}: {first['msg'].lower()}{got}")
 

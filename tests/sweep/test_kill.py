@@ -1,0 +1,50 @@
+"""A sweep that is killed at random times ends with the bytes of one that was not."""
+
+import random
+
+import pytest
+
+from tests.cli.command import command
+from tests.cli.test_sweep import outputs, started, wait_for
+from tests.sweep.study_text import GRID, write_study
+
+CASES = {
+    "grid": (GRID, ("--workers", "2"), ("--executor", "serial")),
+    "tpe": ("{method: tpe, points: 40, seed: 2, batch: 8}", ("--workers", "2"), ("--workers", "1")),
+    "nsga2": (
+        "{method: nsga2, points: 40, seed: 2, batch: 8}",
+        ("--executor", "serial"),
+        ("--workers", "2"),
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_sigkill_at_random_times(tmp_path, name):
+    if name != "grid":
+        pytest.importorskip("optuna", reason="pip install cosim-toolkit[sweep]")
+    search, how, other = CASES[name]
+    study = write_study(tmp_path, search)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    ran = command("sweep", study, "-o", whole, *other)
+    assert ran.status == 0, ran
+    points = len(list(whole.glob("points/*/*.json")))
+    chance = random.Random(name)
+    deaths, kept = 0, 0
+    for _ in range(4):
+        with started(study, killed, *how) as process:
+            wait_for(killed, kept + chance.randint(1, points // 4), process)
+            process.kill()
+            process.communicate()
+        if process.returncode == 0:
+            break
+        deaths += 1
+        kept = len(list(killed.glob("points/*/*.json")))
+    assert deaths >= 2
+    ran = command("sweep", study, "-o", killed, *how)
+    assert ran.status == 0, ran
+    assert " 0 of them reused" not in ran.err
+    assert outputs(killed) == outputs(whole)
+    names = {p.relative_to(whole): p.read_bytes() for p in whole.glob("points/*/*")}
+    assert {p.relative_to(killed): p.read_bytes() for p in killed.glob("points/*/*")} == names
