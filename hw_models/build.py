@@ -10,13 +10,13 @@ from types import MappingProxyType
 
 from cosim.design.arrange import beat_of
 from cosim.design.design import Design
-from cosim.design.plan import Layout, Unit
+from cosim.design.plan import Fifo, Layout, Task, Unit
 from cosim.design.shapes import linear_shape, state_bits
 from cosim.design.sketch import Part
 from cosim.design.tasks import Skeleton
 from cosim.ir.errors import UserError
 from cosim.machine import Machine, Port
-from hw_models.network import Actor, Channel, Network, Pattern, Program
+from hw_models.network import NOTHING, Actor, Channel, Network, Pattern, Program
 from hw_models.steps import Flow
 from hw_models.units import ends, fir, hadamard, matrix, memory, norm, state, vector
 
@@ -24,19 +24,9 @@ NO_PATTERNS: Mapping[str, Pattern] = MappingProxyType({})
 SECTIONS: tuple[Part, ...] = ("before", "block", "after")
 
 
-@dataclass
-class _Plan:
-    """Collect programs by actor and part while a network is built."""
-
-    programs: dict[str, dict[Part, list[Program]]] = field(
-        default_factory=lambda: defaultdict(lambda: {"before": [], "block": [], "after": []})
-    )
-    loops: dict[str, int] = field(default_factory=dict)
-    channels: dict[str, Channel] = field(default_factory=dict)
-
-    def add(self, actor: str, part: Part, program: Program) -> None:
-        """Let an actor do a program after what it already does in that part."""
-        self.programs[actor][part].append(program)
+# One unit's firings in one part of the round; a task may need several units, such as its port.
+Piece = tuple[str, Part, Program]
+MOST_PIECES = 4000
 
 
 def build_network(
@@ -54,26 +44,73 @@ def build_network(
     when the outputs of the last one are out, as when a model generates. `patterns` say of sources
     and sinks, by unit, in which cycles they may move beats; a unit of another layout is left out.
     """
-    kinds = {u.name: u.kind for u in design.units}
-    skeleton = replace(skeleton, tasks=layout.tasks, kinds=kinds)
+    if layout.tasks != skeleton.tasks:
+        kinds = {u.name: u.kind for u in design.units}
+        skeleton = replace(skeleton, tasks=layout.tasks, kinds=kinds)
     _check_beats(skeleton, layout, design)
-    plan = _Plan()
-    turns = layout.layers if layout.layers > 1 else tokens
+    words = _feedback(layout) if feedback else []
+    site = _Site.of(skeleton, layout, design, machine, tuple(words))
+    into: dict[str, list[Fifo]] = defaultdict(list)
+    out: dict[str, list[Fifo]] = defaultdict(list)
     for fifo in layout.fifos:
-        plan.channels[fifo.name] = Channel(fifo.depth)
-    words = _feedback(layout, plan) if feedback else []
+        into[fifo.taker].append(fifo)
+        out[fifo.maker].append(fifo)
+    programs: dict[str, tuple[list[Program], ...]] = defaultdict(lambda: ([], [], []))
     for task in layout.tasks:
-        into = [f for f in layout.fifos if f.taker == task.name]
-        out = [f for f in layout.fifos if f.maker == task.name]
-        _ADD[skeleton.kind(task)](_Site(skeleton, layout, design, machine, plan, words), Flow(
-            skeleton, task, into, out
-        ))  # fmt: skip
+        for actor, part, program in _pieces(site, task, into[task.name], out[task.name]):
+            programs[actor][SECTIONS.index(part)].append(program)
+    turns = layout.layers if layout.layers > 1 else tokens
     actors = []
-    for name, parts in plan.programs.items():
-        before, body, after = (Program.join(parts[p]) for p in SECTIONS)
-        loops, pattern = plan.loops.get(name, turns), patterns.get(name)
-        actors.append(Actor(name, before, body, after, loops, pattern))
-    return Network(tuple(actors), plan.channels)
+    for name, parts in programs.items():
+        before, body, after = (_joined(skeleton, p) for p in parts)
+        loops = layout.layers - 1 if name.startswith("switch.") else turns
+        actors.append(Actor(name, before, body, after, loops, patterns.get(name)))
+    channels = {f.name: Channel(f.depth) for f in layout.fifos}
+    channels |= dict.fromkeys(words, Channel(1, 1))
+    return Network(tuple(actors), channels | _memory_channels(site))
+
+
+def _pieces(site: _Site, task: Task, into: list[Fifo], out: list[Fifo]) -> list[Piece]:
+    """Return the firings of a task, or look up what they were in a design that is alike."""
+    unit, kind = site.design.unit(task.unit), site.skeleton.kind(task)
+    beats = tuple((f.name, f.beat) for f in (*into, *out))
+    key: tuple[object, ...] = (task, unit, beats)
+    if kind in {"matrix", "state", "memory", "fir"}:
+        key += site.weights, site.states, tuple(site.design.places.items()), site.comes_back
+    if kind in {"source", "sink"}:
+        key += (site.words,)
+    known = _made(site.skeleton).pieces
+    if key not in known:
+        known[key] = _FIRINGS[kind](site, Flow(site.skeleton, task, into, out))
+    return known[key]
+
+
+@dataclass
+class _Made:
+    """Hold the programs that were made for a skeleton: by task and widths, and joined."""
+
+    pieces: dict[tuple[object, ...], list[Piece]] = field(default_factory=dict)
+    # What was joined is kept with its parts, so that no other program gets their numbers.
+    joined: dict[tuple[int, ...], tuple[Program, list[Program]]] = field(default_factory=dict)
+
+
+def _made(skeleton: Skeleton) -> _Made:
+    made = skeleton.known.setdefault("programs", _Made())
+    assert isinstance(made, _Made)
+    if len(made.pieces) > MOST_PIECES:
+        made.pieces.clear()
+        made.joined.clear()
+    return made
+
+
+def _joined(skeleton: Skeleton, parts: list[Program]) -> Program:
+    """Join the programs of a unit in one part."""
+    if len(parts) < 2:
+        return parts[0] if parts else NOTHING
+    known, key = _made(skeleton).joined, tuple(id(p) for p in parts)
+    if key not in known:
+        known[key] = Program.join(parts), parts
+    return known[key][0]
 
 
 def _check_beats(skeleton: Skeleton, layout: Layout, design: Design) -> None:
@@ -89,127 +126,153 @@ def _check_beats(skeleton: Skeleton, layout: Layout, design: Design) -> None:
             )
 
 
-def _feedback(layout: Layout, plan: _Plan) -> list[str]:
-    """Join every sink to every source by a word that is there at the start."""
-    words = []
-    for source in (t for t in layout.tasks if t.name.startswith("source.")):
-        for end in (t for t in layout.tasks if t.name.startswith("sink.")):
-            words.append(f"{end.name} -> {source.name}")
-            plan.channels[words[-1]] = Channel(1, 1)
-    return words
+def _feedback(layout: Layout) -> list[str]:
+    """Name the FIFOs by which every sink tells every source that it is done."""
+    names = [t.name for t in layout.tasks]
+    sources = [n for n in names if n.startswith("source.")]
+    sinks = [n for n in names if n.startswith("sink.")]
+    return [f"{end} -> {source}" for source in sources for end in sinks]
 
 
 @dataclass(frozen=True)
 class _Site:
-    """Hold what every unit may look at while its firings are added."""
+    """Hold what every unit may look at while its firings are made, and both ports' shares."""
 
     skeleton: Skeleton
     layout: Layout
     design: Design
-    machine: Machine
-    plan: _Plan
-    words: list[str]
+    weights: Port
+    states: Port
+    words: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls,
+        skeleton: Skeleton,
+        layout: Layout,
+        design: Design,
+        machine: Machine,
+        words: tuple[str, ...],
+    ) -> _Site:
+        """Look at one layout of a design on a machine."""
+        shares, source = (
+            design.ports,
+            next(m for m in machine.memories if m.name == design.ports.memory),
+        )
+        weights, states = (
+            machine.port(source, Fraction(max(parts, 1), shares.parts))
+            for parts in (shares.weight_parts, shares.state_parts)
+        )
+        return cls(skeleton, layout, design, weights, states, words)
 
     @property
     def comes_back(self) -> bool:
         """Tell whether the next turn works on the same states: there are no layers between."""
         return self.layout.layers == 1
 
-    def port(self, parts: int) -> Port:
-        """Return the port that has a share of the memory."""
-        source = next(m for m in self.machine.memories if m.name == self.design.ports.memory)
-        return self.machine.port(source, Fraction(parts, self.design.ports.parts))
+    def unit(self, flow: Flow) -> Unit:
+        """Return the unit that does a task."""
+        return self.design.unit(flow.task.unit)
 
 
-def _add_chain(site: _Site, flow: Flow) -> None:
-    site.plan.add(flow.task.unit, flow.task.part, vector.program(flow, _unit(site, flow)))
+def _chain(site: _Site, flow: Flow) -> list[Piece]:
+    return [(flow.task.unit, flow.task.part, vector.program(flow, site.unit(flow)))]
 
 
-def _add_norm(site: _Site, flow: Flow) -> None:
-    site.plan.add(flow.task.unit, flow.task.part, norm.program(flow, _unit(site, flow)))
+def _norm(site: _Site, flow: Flow) -> list[Piece]:
+    return [(flow.task.unit, flow.task.part, norm.program(flow, site.unit(flow)))]
 
 
-def _add_hadamard(site: _Site, flow: Flow) -> None:
-    site.plan.add(flow.task.unit, flow.task.part, hadamard.program(flow, _unit(site, flow)))
+def _hadamard(site: _Site, flow: Flow) -> list[Piece]:
+    return [(flow.task.unit, flow.task.part, hadamard.program(flow, site.unit(flow)))]
 
 
-def _add_fir(site: _Site, flow: Flow) -> None:
-    program = fir.program(flow, _unit(site, flow), site.comes_back)
-    site.plan.add(flow.task.unit, flow.task.part, program)
+def _fir(site: _Site, flow: Flow) -> list[Piece]:
+    program = fir.program(flow, site.unit(flow), site.comes_back)
+    return [(flow.task.unit, flow.task.part, program)]
 
 
-def _add_matrix(site: _Site, flow: Flow) -> None:
-    unit, task = _unit(site, flow), flow.task
+def _matrix(site: _Site, flow: Flow) -> list[Piece]:
+    unit, task = site.unit(flow), flow.task
     shape = linear_shape(site.skeleton, task)
     streamed = site.design.places["weights"] == "memory"
-    site.plan.add(task.unit, task.part, matrix.program(flow, unit, shape, streamed))
+    found: list[Piece] = [(unit.name, task.part, matrix.program(flow, unit, shape, streamed))]
     if streamed:
         beats, bits = shape.steps(unit, streamed=True), shape.beat_bits(unit)
         # One port serves both in static order, where the embedding is off chip too.
         port = "memory" if site.design.places["embedding"] == "memory" else "memory.weights"
-        into = matrix.weights_of(unit)
-        fetched = site.port(site.design.ports.weight_parts)
-        program = memory.weights(task.name, into, beats, bits, fetched)
-        site.plan.add(port, task.part, program)
-        site.plan.channels[into] = Channel(site.design.ports.prefetch_beats)
+        fetched = memory.weights(task.name, matrix.weights_of(unit), beats, bits, site.weights)
+        found.append((port, task.part, fetched))
+    return found
 
 
-def _add_state(site: _Site, flow: Flow) -> None:
-    unit, task = _unit(site, flow), flow.task
-    off_chip = site.design.places["states"] == "memory" and state_bits(site.skeleton, task) > 0
-    program = state.program(flow, unit, off_chip, site.comes_back)
-    site.plan.add(task.unit, task.part, program)
-    if off_chip:
+def _state(site: _Site, flow: Flow) -> list[Piece]:
+    unit, task = site.unit(flow), flow.task
+    bits = _streamed_state(site, task)
+    program = state.program(flow, unit, bits > 0, site.comes_back)
+    found: list[Piece] = [(unit.name, task.part, program)]
+    if bits:
         beats = -(-task.span // unit.lanes)
-        bits = -(-state_bits(site.skeleton, task) // beats)
-        port, add = site.port(site.design.ports.state_parts), site.plan.add
-        add("state.read", task.part, memory.read_states(task.name, beats, bits, port))
-        add("state.write", task.part, memory.write_states(task.name, beats, bits, port))
-        old = site.plan.channels.get(state.STATE_IN, Channel(1))
-        for name in (state.STATE_IN, state.STATE_OUT):
-            site.plan.channels[name] = Channel(max(beats, old.depth))
-        words = site.plan.channels.get(memory.STATE_WRITTEN, Channel(1, 0)).initial
-        words += site.layout.layers
-        site.plan.channels[memory.STATE_WRITTEN] = Channel(words, words)
+        each = -(-bits // beats)
+        read = memory.read_states(task.name, beats, each, site.states)
+        found.append(("state.read", task.part, read))
+        written = memory.write_states(task.name, beats, each, site.states)
+        found.append(("state.write", task.part, written))
+    return found
 
 
-def _add_memory(site: _Site, flow: Flow) -> None:
-    off_chip = site.design.places["embedding"] == "memory"
-    port = site.port(max(site.design.ports.weight_parts, 1)) if off_chip else None
-    program = memory.embedding(flow, _unit(site, flow), port)
-    site.plan.add("memory", flow.task.part, program)
+def _streamed_state(site: _Site, task: Task) -> int:
+    """Return the bits of the states that a task takes from off chip; 0: none."""
+    if site.design.places["states"] == "chip":
+        return 0
+    return state_bits(site.skeleton, task)
 
 
-def _add_switch(site: _Site, flow: Flow) -> None:
-    for part, program in zip(SECTIONS, ends.switch(flow, _unit(site, flow)), strict=True):
-        site.plan.add(flow.task.unit, part, program)
-    site.plan.loops[flow.task.unit] = site.layout.layers - 1
+def _memory(site: _Site, flow: Flow) -> list[Piece]:
+    port = site.weights if site.design.places["embedding"] == "memory" else None
+    return [("memory", flow.task.part, memory.embedding(flow, site.unit(flow), port))]
 
 
-def _add_source(site: _Site, flow: Flow) -> None:
+def _switch(site: _Site, flow: Flow) -> list[Piece]:
+    programs = ends.switch(flow, site.unit(flow))
+    return [(flow.task.unit, part, p) for part, p in zip(SECTIONS, programs, strict=True)]
+
+
+def _source(site: _Site, flow: Flow) -> list[Piece]:
     words = [w for w in site.words if w.endswith(f"-> {flow.task.name}")]
-    program = ends.source(flow, _unit(site, flow), words)
-    site.plan.add(flow.task.unit, flow.task.part, program)
+    return [(flow.task.unit, flow.task.part, ends.source(flow, site.unit(flow), words))]
 
 
-def _add_sink(site: _Site, flow: Flow) -> None:
+def _sink(site: _Site, flow: Flow) -> list[Piece]:
     words = [w for w in site.words if w.startswith(f"{flow.task.name} ->")]
-    site.plan.add(flow.task.unit, flow.task.part, ends.sink(flow, _unit(site, flow), words))
+    return [(flow.task.unit, flow.task.part, ends.sink(flow, site.unit(flow), words))]
 
 
-def _unit(site: _Site, flow: Flow) -> Unit:
-    return site.design.unit(flow.task.unit)
-
-
-_ADD: dict[str, Callable[[_Site, Flow], None]] = {
-    "vector": _add_chain,
-    "norm": _add_norm,
-    "hadamard": _add_hadamard,
-    "fir": _add_fir,
-    "matrix": _add_matrix,
-    "state": _add_state,
-    "memory": _add_memory,
-    "switch": _add_switch,
-    "source": _add_source,
-    "sink": _add_sink,
+_FIRINGS: dict[str, Callable[[_Site, Flow], list[Piece]]] = {
+    "vector": _chain,
+    "norm": _norm,
+    "hadamard": _hadamard,
+    "fir": _fir,
+    "matrix": _matrix,
+    "state": _state,
+    "memory": _memory,
+    "switch": _switch,
+    "source": _source,
+    "sink": _sink,
 }
+
+
+def _memory_channels(site: _Site) -> dict[str, Channel]:
+    """Return the FIFOs between the ports of the memory and the units."""
+    found: dict[str, Channel] = {}
+    words = beats = 0
+    for task in site.layout.tasks:
+        unit, kind = site.design.unit(task.unit), site.skeleton.kind(task)
+        if kind == "matrix" and site.design.places["weights"] == "memory":
+            found[matrix.weights_of(unit)] = Channel(site.design.ports.prefetch_beats)
+        if kind == "state" and _streamed_state(site, task):
+            beats = max(beats, -(-task.span // unit.lanes))
+            words += site.layout.layers
+            found |= dict.fromkeys((state.STATE_IN, state.STATE_OUT), Channel(beats))
+            found[memory.STATE_WRITTEN] = Channel(words, words)
+    return found

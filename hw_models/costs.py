@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cosim.design.design import Design
+from cosim.design.graph_kind import GraphKind
 from cosim.design.plan import Layout, Place
 from cosim.design.sketch import folded_name
 from cosim.design.tasks import Skeleton
 from cosim.ir.graph import Graph, Node
-from cosim.ir.model import Segment
+from cosim.ir.model import Model, Segment
 from cosim.ir.work import Work
 from cosim.ops import Linear
 from hw_models.energy import PriceList, Traffic
@@ -147,6 +148,26 @@ class Pricer:
                 _stored(states, places["states"], True), stream_bits=stream, small_bits=small
             )
         return Traffic(stream, small + states)
+
+
+def price_tokens(
+    model: Model,
+    kinds: Sequence[GraphKind],
+    design: Design,
+    networks: Sequence[Network],
+    prices: PriceList,
+) -> tuple[tuple[OperatorRow, ...], dict[str, float]]:
+    """Return a row per node of a model, and the energy of one token by component, in pJ."""
+    rows: dict[str, list[OperatorRow]] = {}
+    energy: dict[str, float] = {}
+    for kind, layout, network in zip(kinds, design.layouts, networks, strict=True):
+        pricer = Pricer(kind.skeleton, layout, design, network, prices)
+        for segment in model.segments:
+            if segment.name in kind.segments:
+                rows[segment.name], spent = pricer.price(segment)
+                for component, pj in spent.items():
+                    energy[component] = energy.get(component, 0.0) + pj
+    return tuple(row for s in model.segments for row in rows[s.name]), energy
 
 
 def _stored(bits: int, place: Place, buffered: bool) -> Traffic:

@@ -41,6 +41,11 @@ class Firing:
     interval: Fraction = ONE
     task: str = ""
 
+    def __hash__(self) -> int:
+        """Hash quickly: whole intervals are the rule, and hashes of fractions are slow."""
+        over, under = self.interval.numerator, self.interval.denominator
+        return hash((self.pops, self.pushes, self.latency, over, under, self.task))
+
     def __post_init__(self) -> None:
         """Check that time moves on."""
         if self.latency < 1 or self.interval < 1:
@@ -97,10 +102,33 @@ class Program:
         own = np.array([k.task == task for k in self.kinds], dtype=bool)[self.index]
         return Program(self.kinds, self.index[own], self.times[own]).busy_cycles
 
+    @cached_property
+    def tasks(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return each run's task, numbered as they come, and whether it opens and closes it."""
+        ids: dict[str, int] = {}
+        number = [ids.setdefault(k.task, len(ids)) for k in self.kinds]
+        of_run = np.array(number, np.int64)[self.index]
+        opens = np.ones(of_run.size, bool)
+        np.not_equal(of_run[1:], of_run[:-1], out=opens[1:])
+        closes = np.ones(of_run.size, bool)
+        closes[:-1] = opens[1:]
+        return np.cumsum(opens) - 1, opens, closes
+
+    @cached_property
+    def moves(self) -> tuple[Mapping[str, int], Mapping[str, int]]:
+        """Count the beats popped from, and pushed to, each FIFO."""
+        counts = np.bincount(self.index, self.times, len(self.kinds)).astype(np.int64).tolist()
+        popped: dict[str, int] = {}
+        pushed: dict[str, int] = {}
+        for kind, count in zip(self.kinds, counts, strict=True):
+            for moved, fifos in ((popped, kind.pops), (pushed, kind.pushes)):
+                for f in fifos:
+                    moved[f] = moved.get(f, 0) + count
+        return popped, pushed
+
     def beats(self, fifo: str, pushed: bool) -> int:
         """Count the beats pushed to, or popped from, a FIFO."""
-        hit = [fifo in (k.pushes if pushed else k.pops) for k in self.kinds]
-        return int(self.times[np.array(hit, dtype=bool)[self.index]].sum()) if any(hit) else 0
+        return self.moves[int(pushed)].get(fifo, 0)
 
 
 NOTHING = Program.of()
@@ -202,11 +230,8 @@ class Network:
     def _ends(self) -> dict[str, tuple[list[str], list[str]]]:
         ends: dict[str, tuple[list[str], list[str]]] = {f: ([], []) for f in self.channels}
         for actor in self.actors:
-            kinds = [k for p in actor.sections for k in p.kinds]
-            for way, fifos in enumerate(
-                ({f for k in kinds for f in k.pushes}, {f for k in kinds for f in k.pops})
-            ):
-                for f in fifos:
+            for way in (0, 1):
+                for f in {f for p in actor.sections for f in p.moves[1 - way]}:
                     ends.setdefault(f, ([], []))[way].append(actor.name)
         return ends
 

@@ -117,6 +117,49 @@ def start(tab, st, rounds):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
+def sight(tab, st, actors, fifos, now, index, in_body):  # type: ignore[no-untyped-def]
+    """Return where some actors and FIFOs stand, and their times relative to `now`.
+
+    What was there before its taker, or free before its maker, is free to look no longer matters;
+    when it was is forgotten.
+    """
+    depths = tab.depth[fifos].sum()
+    place = np.empty(7 * actors.size + fifos.size, np.int64)
+    times = np.empty(actors.size + depths, np.int64)
+    n = 0
+    for i in range(actors.size):
+        a = actors[i]
+        cycles = tab.gate_cycles[a]
+        place[n] = (st.loop[a] if in_body else st.turn[a]) - index
+        place[n + 1] = st.run[a]
+        place[n + 2] = st.left[a]
+        place[n + 3] = st.phase[a]
+        place[n + 4] = 1 if in_body else st.section[a]
+        place[n + 5] = 0 if in_body else st.loop[a]
+        place[n + 6] = now % cycles if cycles > 0 else 0
+        n += 7
+        times[i] = st.ready[a] - now
+    m = actors.size
+    for f in fifos:
+        held, depth, ring = st.held[f], tab.depth[f], tab.ring_at[f]
+        place[n] = held
+        n += 1
+        looks = st.ready[tab.taker[f]]
+        at = st.head[f]
+        for _ in range(held):
+            times[m] = max(st.arrival[ring + at], looks) - now
+            m += 1
+            at = at + 1 if at + 1 < depth else 0
+        looks = st.ready[tab.maker[f]]
+        at = st.tail[f]
+        for _ in range(depth - held):
+            times[m] = max(st.freed[ring + at] + 1, looks) - now
+            m += 1
+            at = at + 1 if at + 1 < depth else 0
+    return place, times
+
+
+@njit(cache=True)
 def advance(tab, st, rounds, anchor):  # type: ignore[no-untyped-def]
     """Let the actors go, each as far as it gets, until something is to be reported.
 

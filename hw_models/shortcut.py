@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hw_models.network import Network
-from hw_models.recurrence import State, Tables
+from hw_models.recurrence import State, Tables, sight
 from hw_models.tables import Slot
 
 UNSET = -1
@@ -86,25 +86,9 @@ class Shortcut:
     def _sight(self, actors: np.ndarray, fifos: np.ndarray, index: int, in_body: bool) -> Sighting:
         st, tab = self.st, self.tab
         now = int(st.ready[self.anchor])
-        along = st.loop if in_body else st.turn
-        place = [along[actors] - index, st.run[actors], st.left[actors], st.phase[actors]]
-        if not in_body:
-            place += [st.section[actors], st.loop[actors]]
-        gated = actors[tab.gate_cycles[actors] > 0]
-        place.append(now % tab.gate_cycles[gated])
-        times = [st.ready[actors] - now]
-        for f in fifos:
-            held, depth, ring = int(st.held[f]), int(tab.depth[f]), int(tab.ring_at[f])
-            place.append(np.array([held]))
-            maker, taker = self.ends[f]
-            # What was there before its taker, or free before its maker, is free to look no longer
-            # matters; when it was is forgotten.
-            there = ring + (st.head[f] + np.arange(held)) % depth
-            times.append(np.maximum(st.arrival[there], st.ready[taker]) - now)
-            free = ring + (st.tail[f] + np.arange(depth - held)) % depth
-            times.append(np.maximum(st.freed[free] + 1, st.ready[maker]) - now)
+        place, times = sight(tab, st, actors, fifos, now, index, in_body)
         counters = tuple(c.copy() for c in (st.busy, st.starved, st.blocked))
-        return Sighting(np.concatenate(place), np.concatenate(times), now, index, counters)
+        return Sighting(place, times, now, index, counters)
 
     def _skip(
         self, actors: np.ndarray, fifos: np.ndarray, old: Sighting, new: Sighting, in_body: bool

@@ -8,22 +8,20 @@ and figures are the window's, divided by its tokens.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 
-import numpy as np
-
 from cosim.design import Design, GraphKind, default_design, graph_kinds
-from cosim.ir.errors import InternalError, UserError
+from cosim.ir.errors import UserError
 from cosim.ir.model import Model
 from cosim.machine import Machine
-from hw_models.build import NO_PATTERNS, build_network
-from hw_models.costs import OperatorRow, Pricer
+from hw_models.build import NO_PATTERNS
+from hw_models.costs import OperatorRow, price_tokens
 from hw_models.coverage import Coverage, cover
-from hw_models.dataflow import Timing, solve
 from hw_models.energy import price_list, static_pj
 from hw_models.energy_constants import Constant, Scaling
 from hw_models.network import Pattern
+from hw_models.pace import Pace, Solved, ends_of, pace_of
 from hw_models.stalls import StallRow, stall_rows
 from hw_models.trace import Stretch, events, stretches
 
@@ -122,23 +120,6 @@ class Simulation:
         return events(self.timeline, self.ceilings.clock_hz)
 
 
-@dataclass(frozen=True)
-class _Solved:
-    """Hold one layout's timing over some tokens, and how many segments it stands for."""
-
-    kind: GraphKind
-    timing: Timing
-    tokens: int
-
-    def share(self, generates: bool) -> float:
-        """Return what the last round counts for in a token.
-
-        Of layers, it is the last token; of a block per token, all tokens together.
-        """
-        part = 1.0 if self.kind.skeleton.sketch.layers > 1 else 1.0 / self.tokens
-        return part * (1 if generates else len(self.kind.segments))
-
-
 def simulate(
     model: Model,
     machine: Machine,
@@ -163,23 +144,11 @@ def simulate(
     kinds = graph_kinds(model, chosen.order, chosen.fused, chosen.matrix)
     _check_design(design, model, machine, kinds)
     _check_patterns(design, patterns)
-    generates = model.is_causal and len(model.segments) == 1
-    wanted = tokens or (1 if generates else design.window)
-    # A second token shows the pace at which tokens follow one another.
-    solved = [_solve(k, i, design, machine, max(wanted, 2) if generates else wanted, generates,
-                     patterns) for i, k in enumerate(kinds)]  # fmt: skip
-    latency, period = _pace(solved, wanted, generates, steady=not patterns)
+    pace = pace_of(model, kinds, design, machine, tokens, patterns)
+    solved, period = pace.solved, pace.cycles_per_token
     clock_hz = machine.clock.frequency_mhz * 1e6
     prices = price_list(machine)
-    rows: dict[str, list[OperatorRow]] = {}
-    energy: dict[str, float] = {}
-    for s, layout in zip(solved, design.layouts, strict=True):
-        pricer = Pricer(s.kind.skeleton, layout, design, s.timing.network, prices)
-        for segment in model.segments:
-            if segment.name in s.kind.segments:
-                rows[segment.name], spent = pricer.price(segment)
-                for component, pj in spent.items():
-                    energy[component] = energy.get(component, 0.0) + pj
+    rows, energy = price_tokens(model, kinds, design, [s.timing.network for s in solved], prices)
     energy["clock"] = prices.clock_pj(design.resources["ff"], period)
     energy["static"] = static_pj(machine, period / clock_hz)
     memory = next(m for m in machine.memories if m.name == design.ports.memory)
@@ -189,13 +158,13 @@ def simulate(
         machine=machine.name,
         design=design,
         coverage=coverage,
-        tokens=wanted,
+        tokens=pace.tokens,
         cycles_per_token=period,
-        latency_cycles=latency,
+        latency_cycles=pace.latency_cycles,
         tokens_per_second=clock_hz / period,
-        units=_units(solved, design, period, generates),
-        stalls=stall_rows((s.timing, s.share(generates)) for s in solved),
-        operators=tuple(row for s in model.segments for row in rows[s.name]),
+        units=_units(pace, design),
+        stalls=stall_rows((s.timing, s.share(pace.generates)) for s in solved),
+        operators=rows,
         energy_pj=energy,
         ceilings=Ceilings(
             clock_hz,
@@ -239,57 +208,13 @@ def _check_patterns(design: Design, patterns: Mapping[str, Pattern]) -> None:
             )
 
 
-def _solve(
-    kind: GraphKind,
-    number: int,
-    design: Design,
-    machine: Machine,
-    tokens: int,
-    generates: bool,
-    patterns: Mapping[str, Pattern],
-) -> _Solved:
-    layout = design.layouts[number]
-    network = build_network(kind.skeleton, layout, design, machine, tokens, generates, patterns)
-    return _Solved(kind, solve(network, tokens if layout.layers > 1 else 1), tokens)
-
-
-def _ends(solved: _Solved) -> np.ndarray:
-    """Return the cycle at which each token's last output has gone out."""
-    timing = solved.timing
-    sinks = [a.name for a in timing.network.actors if a.name.startswith("sink.")]
-    if not sinks:
-        raise InternalError("a graph without outputs cannot be timed")
-    if solved.kind.skeleton.sketch.layers > 1:
-        return np.max([timing.finish(name) for name in sinks], axis=0)
-    spans = [s for s in timing.spans() if s.actor in sinks]
-    ends = np.zeros(solved.tokens, np.int64)
-    for span in spans:
-        ends[span.loop] = max(ends[span.loop], span.end_cycle)
-    return ends
-
-
-def _pace(solved: list[_Solved], wanted: int, generates: bool, steady: bool) -> tuple[int, float]:
-    """Return the cycles of the first token, or of the window, and those of each token.
-
-    Where the pace is not `steady`, it is the mean of all tokens but the first.
-    """
-    if generates:
-        ends = _ends(solved[0])
-        since = -2 if steady else 0
-        return int(ends[0]), float(ends[-1] - ends[since]) / (len(ends[since:]) - 1)
-    total = sum(int(_ends(s)[-1]) * len(s.kind.segments) for s in solved)
-    return total, total / wanted
-
-
-def _units(
-    solved: list[_Solved], design: Design, period: float, generates: bool
-) -> tuple[UnitRow, ...]:
+def _units(pace: Pace, design: Design) -> tuple[UnitRow, ...]:
     """Sum what each actor does per token; ports of the memory stand beside the design's units."""
     kinds = {u.name: str(u.kind) for u in design.units}
     total: dict[str, list[float]] = {}
-    for s in solved:
+    for s in pace.solved:
         timing, network = s.timing, s.timing.network
-        part = s.share(generates)
+        part = s.share(pace.generates)
         for actor in network.actors:
             sums = total.setdefault(actor.name, [0.0, 0.0, 0.0])
             sums[0] += timing.busy(actor.name) * part
@@ -298,12 +223,14 @@ def _units(
             total.setdefault(taker, [0.0, 0.0, 0.0])[1] += timing.starved(fifo) * part
             total.setdefault(maker, [0.0, 0.0, 0.0])[2] += timing.blocked(fifo) * part
     return tuple(
-        UnitRow(name, kinds.get(name, "memory"), busy, starved, blocked, busy / period)
+        UnitRow(
+            name, kinds.get(name, "memory"), busy, starved, blocked, busy / pace.cycles_per_token
+        )
         for name, (busy, starved, blocked) in total.items()
     )
 
 
-def _timeline(solved: list[_Solved], model: Model) -> tuple[Stretch, ...]:
+def _timeline(solved: Sequence[Solved], model: Model) -> tuple[Stretch, ...]:
     """Join the timelines of the segments, one after another."""
     found: list[Stretch] = []
     offset = 0
@@ -311,7 +238,7 @@ def _timeline(solved: list[_Solved], model: Model) -> tuple[Stretch, ...]:
         s = next(s for s in solved if segment.name in s.kind.segments)
         layered = s.kind.skeleton.sketch.layers > 1
         found += stretches(s.timing, segment.name, offset, layered)
-        offset += int(_ends(s)[-1])
+        offset += int(ends_of(s)[-1])
     return tuple(found)
 
 

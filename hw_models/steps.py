@@ -14,9 +14,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from cosim.design.arrange import beats_with
 from cosim.design.plan import Fifo, Task
-from cosim.design.streams import TaskStream
+from cosim.design.streams import Passage, TaskStream
 from cosim.design.tasks import Skeleton
 from cosim.ir.errors import InternalError
 from hw_models.network import NOTHING, Firing, Program
@@ -50,30 +49,17 @@ class Flow:
         """Look at a task with the FIFOs that end at it and those that begin at it."""
         self.skeleton, self.task = skeleton, task
         self.into, self.out = into, out
-        self.stream = TaskStream(skeleton, task)
+        self.stream = TaskStream.of(skeleton, task)
 
-    def beat_of_element(self, fifo: Fifo) -> np.ndarray:
-        """Return for each element of a FIFO's value the beat that carries it; -1 where none."""
-        maker = TaskStream(self.skeleton, self.skeleton.task(fifo.maker))
-        emitted = maker.emission(fifo.value)
-        carried = beats_with(self.stream.used(fifo.value)[emitted], fifo.beat)
-        number = np.where(carried, np.cumsum(carried) - 1, -1)
-        found = np.empty(emitted.size, np.int64)
-        found[emitted] = number[np.arange(emitted.size) // fifo.beat]
-        return found
+    def passage(self, fifo: Fifo) -> Passage:
+        """Return how a FIFO's value goes from its maker to its taker."""
+        maker, taker = self.skeleton.task(fifo.maker), self.skeleton.task(fifo.taker)
+        return Passage.of(self.skeleton, maker, taker, fifo.value)
 
     def needs(self, lanes: int) -> dict[str, np.ndarray]:
         """Return for each FIFO how many beats must have been popped with each step."""
         ends = np.minimum((np.arange(-(-self.task.span // lanes)) + 1) * lanes, self.task.span) - 1
-        found = {}
-        for fifo in self.into:
-            beat = self.beat_of_element(fifo)
-            latest = np.full(self.task.span, -1, np.int64)
-            for elements in self.stream.needs(fifo.value):
-                there = np.where(elements >= 0, beat[elements], -1)
-                latest = np.maximum(latest, there[self.stream.order])
-            found[fifo.name] = np.maximum.accumulate(latest)[ends] + 1
-        return found
+        return {f.name: self.passage(f).beats_by(ends, f.beat) for f in self.into}
 
     def emissions(self, lanes: int) -> list[Emission]:
         """Return the emission of each value that leaves the task."""
@@ -81,13 +67,9 @@ class Flow:
         for root in dict.fromkeys(f.value for f in self.out):
             fifos = [f for f in self.out if f.value == root]
             beat = fifos[0].beat
-            emitted = self.stream.emission(root)
-            made = self.stream.made(root)[emitted]
+            made = self.stream.made_in_turn(root)
             last = np.minimum((np.arange(-(-made.size // beat)) + 1) * beat, made.size) - 1
-            goes_to = {}
-            for fifo in fifos:
-                taker = TaskStream(self.skeleton, self.skeleton.task(fifo.taker))
-                goes_to[fifo.name] = beats_with(taker.used(root)[emitted], beat)
+            goes_to = {f.name: self.passage(f).carried(beat) for f in fifos}
             found.append(Emission(made[last] // lanes, goes_to))
         return found
 

@@ -25,7 +25,7 @@ class Slot:
 def flatten(network: Network) -> tuple[Tables, list[Slot]]:
     """Return the tables of a network, and where the times of its tasks are filed."""
     fifo_at = {name: i for i, name in enumerate(network.channels)}
-    kinds: dict[Firing, int] = {}
+    listed: list[Firing] = []
     columns: dict[str, list[np.ndarray]] = {
         c: [] for c in ("kind", "times", "task", "open", "close")
     }
@@ -36,30 +36,26 @@ def flatten(network: Network) -> tuple[Tables, list[Slot]]:
     runs = width = 0
     for a, actor in enumerate(network.actors):
         for s, program in enumerate(actor.sections):
+            first[a, s] = last[a, s] = runs
+            slot_at[a, s] = width
+            if not program.kinds:
+                continue
             turns = (1, actor.loops, 1)[s]
-            names = [k.task for k in program.kinds]
-            ids = {n: i for i, n in enumerate(dict.fromkeys(names))}
-            of_run = np.array([ids[n] for n in names], np.int64)[program.index]
-            opens = np.ones(of_run.size, bool)
-            opens[1:] = of_run[1:] != of_run[:-1]
-            task = np.cumsum(opens) - 1
-            closes = np.roll(opens, -1)
-            new = np.array([kinds.setdefault(k, len(kinds)) for k in program.kinds], np.int64)
+            task, opens, closes = program.tasks
+            starts = np.flatnonzero(opens)
             for name, column in (
-                ("kind", new[program.index]), ("times", program.times), ("task", task),
+                ("kind", program.index + len(listed)), ("times", program.times), ("task", task),
                 ("open", opens), ("close", closes),
             ):  # fmt: skip
                 columns[name].append(column)
-            first[a, s], last[a, s] = runs, runs + of_run.size
-            runs += of_run.size
-            starts = np.flatnonzero(opens)
-            slot_at[a, s], tasks[a, s] = width, starts.size
-            for i, at in enumerate(starts):
+            last[a, s] = runs = runs + task.size
+            tasks[a, s] = starts.size
+            for i, at in enumerate(starts.tolist()):
                 name = program.kinds[program.index[at]].task
                 slots.append(Slot(actor.name, name, s, width + i, starts.size, turns))
             width += starts.size * turns
+            listed += program.kinds
     flat = {name: np.concatenate(c) if c else np.zeros(0) for name, c in columns.items()}
-    listed = list(kinds)
     depth = np.array([c.depth for c in network.channels.values()], np.int64)
     pops, pop_at = _ragged([[fifo_at[f] for f in k.pops] for k in listed])
     pushes, push_at = _ragged([[fifo_at[f] for f in k.pushes] for k in listed])

@@ -17,7 +17,7 @@ import numpy as np
 
 from cosim.design.choices import Choices, Order
 from cosim.design.plan import Fifo, Runs, Task, Unit
-from cosim.design.streams import TaskStream, runs_of
+from cosim.design.streams import Passage, TaskStream, runs_of
 from cosim.design.tasks import Skeleton
 
 # Only chains pass an order on; the others step through their span as it is.
@@ -100,7 +100,7 @@ def _leaves(skeleton: Skeleton, task: Task, rows: np.ndarray) -> list[tuple[np.n
 
 
 def _uses(skeleton: Skeleton, taker: Task, root: str) -> list[np.ndarray]:
-    stream = TaskStream(skeleton, taker)
+    stream = TaskStream.of(skeleton, taker)
     if skeleton.kind(taker) == "matrix":
         return [np.flatnonzero(stream.used(root))]
     return stream.needs(root)
@@ -125,12 +125,12 @@ def _reaches_state(skeleton: Skeleton, name: str, seen: set[str]) -> bool:
 
 def _passed_order(skeleton: Skeleton, task: Task, done: Mapping[str, Task]) -> Runs:
     """Step through a chain's elements in the order in which its reordered input brings them."""
-    stream = TaskStream(skeleton, task)
+    stream = TaskStream.of(skeleton, task)
     for root in skeleton.reads(task):
         maker = done.get(skeleton.maker[root])
         if maker is None or len(maker.order) == 1:
             continue
-        emitted = TaskStream(skeleton, maker).emission(root)
+        emitted = TaskStream.of(skeleton, maker).emission(root)
         rank = np.empty(emitted.size, np.int64)
         rank[emitted] = np.arange(emitted.size)
         for elements in stream.needs(root):
@@ -146,17 +146,6 @@ def beat_of(lanes: int, size: int, span: int) -> int:
     (16, 2, 1)
     """
     return max(1, min(size, lanes * size // max(span, size)))
-
-
-def beats_with(used: np.ndarray, beat: int) -> np.ndarray:
-    """Tell of each beat whether one of its elements is used; the last beat may be short.
-
-    >>> beats_with(np.array([True, False, False, False, True]), 2).tolist()
-    [True, False, True]
-    """
-    padded = np.zeros(-(-used.size // beat) * beat, bool)
-    padded[: used.size] = used
-    return np.any(padded.reshape(-1, beat), axis=1, keepdims=False)
 
 
 def fifos_of(skeleton: Skeleton, units: Mapping[str, Unit], choices: Choices) -> tuple[Fifo, ...]:
@@ -180,9 +169,8 @@ def fifos_of(skeleton: Skeleton, units: Mapping[str, Unit], choices: Choices) ->
             name = f"{root} -> {task.name}"
             beats = choices.shallow_beats
             if holds and name not in given:
-                used = TaskStream(skeleton, task).used(root)
-                emitted = TaskStream(skeleton, maker).emission(root)
-                beats = max(beats, int(beats_with(used[emitted], beat).sum()))
+                carried = Passage.of(skeleton, maker, task, root).carried(beat)
+                beats = max(beats, int(carried.sum()))
             width = beat * type_.dtype.bits
             beats = given.get(name, beats)
             found.append(Fifo(name, maker.name, task.name, root, beat, width, beats))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from cosim.design.choices import Choices
 from cosim.design.plan import Layout, Place, Ports, Runs, Unit
@@ -45,9 +46,14 @@ class Design:
         """Return the longest run in tokens; a causal model needs no more than one at a time."""
         return self.choices.window
 
+    @cached_property
+    def by_name(self) -> Mapping[str, Unit]:
+        """Return the units by name."""
+        return {u.name: u for u in self.units}
+
     def unit(self, name: str) -> Unit:
         """Return a unit by name."""
-        return next(u for u in self.units if u.name == name)
+        return self.by_name[name]
 
     def text(self) -> str:
         """Print as short stable text."""

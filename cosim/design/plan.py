@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from cosim.design.kinds import KINDS, Kind
@@ -103,8 +105,8 @@ class Layout:
         names = [t.name for t in self.tasks]
         fifos = [f.name for f in self.fifos]
         for what, listed in (("task", names), ("FIFO", fifos)):
-            twice = sorted({n for n in listed if listed.count(n) > 1})
-            if twice:
+            if len(set(listed)) < len(listed):
+                twice = sorted({n for n in listed if listed.count(n) > 1})
                 raise UserError(f"layout {self.name}: {what} {twice[0]!r} is there twice")
         for fifo in self.fifos:
             for end in (fifo.maker, fifo.taker):
@@ -113,9 +115,14 @@ class Layout:
                         f"layout {self.name}: FIFO {fifo.name!r} joins {end!r}, which is no task"
                     )
 
+    @cached_property
+    def by_name(self) -> Mapping[str, Task]:
+        """Return the tasks by name."""
+        return {t.name: t for t in self.tasks}
+
     def task(self, name: str) -> Task:
         """Return a task by name."""
-        return next(t for t in self.tasks if t.name == name)
+        return self.by_name[name]
 
 
 @dataclass(frozen=True)

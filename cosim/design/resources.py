@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 
 from cosim.design.plan import Fifo, Place, Task, Unit
 from cosim.design.sketch import Sketch, SketchNode
 from cosim.design.tasks import Skeleton
 from cosim.design.wires import block_length, span_shape
-from cosim.machine import Machine
+from cosim.machine import Logic, Machine
 from cosim.machine.blocks import bram_blocks, uram_blocks
 from cosim.ops import Hadamard, Linear, Quantize
 from cosim.ops.hadamard import split_order
@@ -64,17 +65,22 @@ def memory_blocks(width_bits: int, depth: int, machine: Machine) -> Resources:
 
     Shallow memories are made of LUTs; the shapes of blocks are in `cosim/machine/blocks.py`.
     """
+    name, count = _blocks(width_bits, depth, machine.logic)
+    return Counter({name: count}) if count else Counter()
+
+
+@lru_cache(maxsize=1 << 16)
+def _blocks(width_bits: int, depth: int, logic: Logic) -> tuple[str, int]:
     if width_bits < 1 or depth < 1:
-        return Counter()
+        return "lut", 0
     if depth <= LUTRAM_DEPTH:
-        return Counter(lut=width_bits)
-    logic = machine.logic
+        return "lut", width_bits
     brams = bram_blocks(width_bits, depth, logic.family)
     if logic.urams:
         urams = uram_blocks(width_bits, depth, logic.family)
         if urams / logic.urams < brams / max(logic.brams, 1):
-            return Counter(uram=urams)
-    return Counter(bram=brams)
+            return "uram", urams
+    return "bram", brams
 
 
 def mac_cost(lanes: int, weight_bits: int, act_bits: int, machine: Machine, dsps: int) -> Resources:
@@ -98,6 +104,17 @@ def chain_cost(
 
     `products_held`: an update keeps its two products (decay times state, input times B) whole.
     """
+    key = ("chain", task, unit.lanes, machine.logic, products_held)
+    found = skeleton.known.get(key)
+    if not isinstance(found, Counter):
+        found = _chain_cost(skeleton, task, unit, machine, products_held)
+        skeleton.known[key] = found
+    return found
+
+
+def _chain_cost(
+    skeleton: Skeleton, task: Task, unit: Unit, machine: Machine, products_held: bool
+) -> Resources:
     total: Resources = Counter()
     sketch = skeleton.sketch
     for name in task.nodes:
@@ -154,6 +171,18 @@ def stored_cost(
 
     Weights and the embedding have memories of their own; tables are counted with their chains.
     """
+    lanes = tuple(units[t.unit].lanes for t in skeleton.tasks)
+    key = ("stored", skeleton.tasks, lanes, places["states"], machine.logic)
+    found = skeleton.known.get(key)
+    if not isinstance(found, Counter):
+        found = _stored_cost(skeleton, units, places, machine)
+        skeleton.known[key] = found
+    return found
+
+
+def _stored_cost(
+    skeleton: Skeleton, units: Mapping[str, Unit], places: Mapping[str, Place], machine: Machine
+) -> Resources:
     sketch, total = skeleton.sketch, Counter[str]()
     seen: set[str] = set()
     for task in skeleton.tasks:

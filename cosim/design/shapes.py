@@ -68,6 +68,10 @@ def linear_shape(skeleton: Skeleton, task: Task) -> LinearShape:
 
 def linear_shapes(skeleton: Skeleton) -> list[tuple[LinearShape, int]]:
     """Return every linear task with its turns per token."""
+    return skeleton.once("linear shapes", _linear_shapes)
+
+
+def _linear_shapes(skeleton: Skeleton) -> list[tuple[LinearShape, int]]:
     return [
         (linear_shape(skeleton, t), skeleton.sketch.layers if t.part == "block" else 1)
         for t in skeleton.tasks
@@ -84,6 +88,10 @@ def state_bits(skeleton: Skeleton, task: Task) -> int:
 
 def state_tasks(skeleton: Skeleton) -> list[tuple[Task, int]]:
     """Return every task that updates decaying states with its turns per token."""
+    return skeleton.once("state tasks", _state_tasks)
+
+
+def _state_tasks(skeleton: Skeleton) -> list[tuple[Task, int]]:
     return [
         (t, skeleton.sketch.layers if t.part == "block" else 1)
         for t in skeleton.tasks

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import prod
 from typing import Literal
 
@@ -59,9 +60,14 @@ class Sketch:
     types: Mapping[str, TensorType]
     layers: int
 
+    @cached_property
+    def by_name(self) -> Mapping[str, SketchNode]:
+        """Return the nodes by name."""
+        return {n.name: n for n in self.nodes}
+
     def node(self, name: str) -> SketchNode:
         """Return a node by name."""
-        return next(n for n in self.nodes if n.name == name)
+        return self.by_name[name]
 
     def part_of(self, value: str) -> Part:
         """Return the part that makes a value; inputs come before."""

@@ -6,6 +6,7 @@ All arrays are over flat elements; nothing here knows lanes or cycles.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 
@@ -29,12 +30,91 @@ def runs_of(order: np.ndarray) -> Runs:
     return tuple((int(order[a]), int(order[b - 1]) + 1) for a, b in pairwise(edges))
 
 
+@dataclass(frozen=True)
+class Passage:
+    """Follow one value from its maker to one taker, in the order in which the maker lets it out.
+
+    latest
+        For each element of the taker's order (for a matrix unit: each column), how far in the
+        maker's order it must have come by then; -1: not at all. Never falls.
+    used
+        Which of the elements, in the maker's order, the taker uses.
+    """
+
+    latest: np.ndarray
+    used: np.ndarray
+
+    @cached_property
+    def counted(self) -> np.ndarray | None:
+        """Return how many elements are used before each; None where all are used."""
+        if bool(self.used.all()):
+            return None
+        return np.concatenate([[0], np.cumsum(self.used)])
+
+    def carried(self, beat: int) -> np.ndarray:
+        """Return which beats hold an element that is used: only those are sent on.
+
+        >>> flags = np.array([True, False, False, False, True])
+        >>> Passage(np.zeros(1, np.int64), flags).carried(2).tolist()
+        [True, False, True]
+        """
+        edges = np.append(np.arange(0, self.used.size, beat), self.used.size)
+        if self.counted is None:
+            return np.ones(edges.size - 1, bool)
+        return np.diff(self.counted[edges]) > 0
+
+    def beats_by(self, ends: np.ndarray, beat: int) -> np.ndarray:
+        """Return how many beats have to be there with each of some elements of the taker."""
+        latest = self.latest[ends] // beat
+        if self.counted is None:
+            return latest + 1
+        number = np.append(np.cumsum(self.carried(beat)), 0)  # the last one is that of beat -1
+        return number[latest]
+
+    @classmethod
+    def of(cls, skeleton: Skeleton, maker: Task, taker: Task, root: str) -> Passage:
+        """Follow a value, or look up how it went."""
+        key = (cls, maker, taker, root)
+        if key not in skeleton.known:
+            skeleton.known[key] = _passage(skeleton, maker, taker, root)
+        found = skeleton.known[key]
+        assert isinstance(found, cls)
+        return found
+
+
+def _passage(skeleton: Skeleton, maker: Task, taker: Task, root: str) -> Passage:
+    emitted = TaskStream.of(skeleton, maker).emission(root)
+    place = np.empty(emitted.size + 1, np.int64)
+    place[emitted] = np.arange(emitted.size)
+    place[-1] = -1
+    stream = TaskStream.of(skeleton, taker)
+    if skeleton.kind(taker) == "matrix":
+        latest = place[stream.columns(root)]
+    else:
+        latest = np.full(taker.span, -1, np.int64)
+        for elements in stream.needs(root):
+            np.maximum(latest, place[elements[stream.order]], out=latest)
+    return Passage(np.maximum.accumulate(latest), stream.used(root)[emitted])
+
+
 class TaskStream:
     """Follow the elements through one task."""
 
     def __init__(self, skeleton: Skeleton, task: Task) -> None:
         """Look at one task of a skeleton."""
         self.skeleton, self.task, self.sketch = skeleton, task, skeleton.sketch
+        self._emissions: dict[str, np.ndarray] = {}
+        self._made_in_turn: dict[str, np.ndarray] = {}
+
+    @classmethod
+    def of(cls, skeleton: Skeleton, task: Task) -> TaskStream:
+        """Look at one task of a skeleton, or at what has been seen of it before."""
+        key = (cls, task)
+        if key not in skeleton.known:
+            skeleton.known[key] = cls(skeleton, task)
+        found = skeleton.known[key]
+        assert isinstance(found, cls)
+        return found
 
     @cached_property
     def order(self) -> np.ndarray:
@@ -63,7 +143,15 @@ class TaskStream:
 
     def emission(self, root: str) -> np.ndarray:
         """Return the elements of a root in the order in which they leave the unit."""
-        return np.argsort(self.made(root), kind="stable")
+        if root not in self._emissions:
+            self._emissions[root] = np.argsort(self.made(root), kind="stable")
+        return self._emissions[root]
+
+    def made_in_turn(self, root: str) -> np.ndarray:
+        """Return the positions at which they are complete, in the order in which they leave."""
+        if root not in self._made_in_turn:
+            self._made_in_turn[root] = self.made(root)[self.emission(root)]
+        return self._made_in_turn[root]
 
     def needs(self, root: str) -> list[np.ndarray]:
         """Return for each use of a root, for each span element, the root's element; -1: none.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import prod
+from typing import TypeVar
 
 from cosim.design.choices import Sharing
 from cosim.design.cluster import Grouping
@@ -15,6 +17,7 @@ from cosim.design.sketch import Part, Sketch
 from cosim.design.wires import View
 from cosim.ir.errors import UserError
 
+T = TypeVar("T")
 # One unit serves all tasks of these kinds, in static order.
 SHARED = ("matrix", "state", "fir", "hadamard", "norm", "memory")
 _LAYER = re.compile(r"layers\.(\d+|\*)\.")
@@ -22,17 +25,33 @@ _LAYER = re.compile(r"layers\.(\d+|\*)\.")
 
 @dataclass(frozen=True)
 class Skeleton:
-    """Hold the tasks of a sketch, who makes each root, and the kind of each unit."""
+    """Hold the tasks of a sketch, who makes each root, and the kind of each unit.
+
+    `known` keeps what has been found out of it and does not depend on lanes.
+    """
 
     sketch: Sketch
     tasks: tuple[Task, ...]
     maker: Mapping[str, str]
     kinds: Mapping[str, Kind]
     views: Mapping[str, View]
+    known: dict[object, object] = field(default_factory=dict, compare=False, repr=False)
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Task]:
+        """Return the tasks by name."""
+        return {t.name: t for t in self.tasks}
+
+    def once(self, what: str, find: Callable[[Skeleton], T]) -> T:
+        """Return what a function finds out of these tasks, found only once."""
+        key = (what, self.tasks)
+        if key not in self.known:
+            self.known[key] = find(self)
+        return self.known[key]  # type: ignore[return-value]  # one function to each name
 
     def task(self, name: str) -> Task:
         """Return a task by name."""
-        return next(t for t in self.tasks if t.name == name)
+        return self.by_name[name]
 
     def kind(self, task: Task) -> Kind:
         """Return the kind of the unit that does a task."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
@@ -130,7 +131,7 @@ class TensorType:
     @property
     def size(self) -> int:
         """Return the number of elements."""
-        return int(np.prod(self.shape, dtype=np.int64))
+        return prod(self.shape)
 
     @property
     def size_bits(self) -> int:

@@ -46,16 +46,25 @@ def program(flow: Flow, unit: Unit, shape: LinearShape, streamed: bool) -> Progr
     if streamed:
         first = replace(first, pops={**first.pops, weights_of(unit): first.is_step})
     taken = (weights_of(unit),) if streamed else ()
-    quiet = Firing(taken, (), latency, task=task)
-    groups = shape.groups(unit)
-    loud = [
-        Firing(taken, tuple(f for f, used in outputs.items() if used[g]), latency, task=task)
-        for g in range(1, groups)
+    others = _other_groups(outputs, Firing(taken, (), latency, task=task), scales + steps)
+    return Program.join([encode(first, latency, task), others])
+
+
+def _other_groups(outputs: dict[str, np.ndarray], quiet: Firing, steps: int) -> Program:
+    """Return the firings of all groups but the first: the last one of each gives its sums."""
+    code = np.zeros(max((used.size for used in outputs.values()), default=1) - 1, np.int64)
+    for bit, used in enumerate(outputs.values()):
+        code |= used[1:].astype(np.int64) << bit
+    codes, loud = np.unique(code, return_inverse=True)
+    kinds = [
+        replace(quiet, pushes=tuple(f for bit, f in enumerate(outputs) if c >> bit & 1))
+        for c in codes.tolist()
     ]
-    runs = [
-        (times, kind) for kind in loud for times, kind in ((scales + steps - 1, quiet), (1, kind))
-    ]
-    return Program.join([encode(first, latency, task), Program.of(*runs)])
+    if steps == 1:
+        return Program(tuple(kinds), loud, np.ones(loud.size, np.int64))
+    index = np.stack([np.zeros_like(loud), loud + 1], axis=1).reshape(-1)
+    times = np.tile(np.array([steps - 1, 1], np.int64), loud.size)
+    return Program((quiet, *kinds), index, times)
 
 
 def _outputs(flow: Flow, unit: Unit) -> dict[str, np.ndarray]:
@@ -68,13 +77,11 @@ def _outputs(flow: Flow, unit: Unit) -> dict[str, np.ndarray]:
 
 def _first_group(flow: Flow, unit: Unit, scales: int, steps: int, outputs: list[str]) -> Rows:
     """Lay the rows of the first group, which brings the input in."""
-    width = flow.stream.columns(flow.into[0].value).size
-    ends = np.minimum((np.arange(steps) + 1) * unit.columns, width)
+    width = flow.passage(flow.into[0]).latest.size
+    ends = np.minimum((np.arange(steps) + 1) * unit.columns, width) - 1
     needs = {}
     for fifo in flow.into:
-        beat = flow.beat_of_element(fifo)
-        latest = flow.stream.columns(fifo.value)
-        token = np.maximum.accumulate(np.where(latest >= 0, beat[latest], -1))[ends - 1] + 1
+        token = flow.passage(fifo).beats_by(ends, fifo.beat)
         needs[fifo.name] = np.concatenate([np.zeros(scales, np.int64), token])
     rows = lay_rows(scales + steps, needs, [])
     last = np.zeros(rows.is_step.size, bool)

@@ -37,16 +37,25 @@ def paced(program: Program, pace: Pace) -> Program:
     runs = np.cumsum(program.times) - program.times
     bursts = np.arange(0, count, pace.burst)
     lasts = np.append(bursts[1:] - 1, count - 1)
-    at = np.unique(np.concatenate([runs, bursts, lasts]))
+    marks = np.zeros(count, bool)
+    for each in (runs, bursts, lasts):
+        marks[each] = True
+    at = np.flatnonzero(marks)
     gap = np.ones(at.size, np.int64)
     resumes = np.append(pace.cycle(bursts[1:]), pace.free(count))
     gap[np.searchsorted(at, lasts)] = resumes - pace.cycle(lasts)
     old = program.index[np.searchsorted(runs, at, side="right") - 1]
-    pairs, index = np.unique(np.stack([old, gap]), axis=1, return_inverse=True)
+    # Each pair of a kind and a gap is a kind of its own; few of the codes are there.
+    most = int(gap.max()) + 1
+    code = old * most + gap
+    there = np.zeros(len(program.kinds) * most, np.int64)
+    there[code] = 1
     kinds = tuple(
-        replace(program.kinds[k], interval=Fraction(cycles)) for k, cycles in pairs.T.tolist()
+        replace(program.kinds[c // most], interval=Fraction(c % most))
+        for c in np.flatnonzero(there).tolist()
     )
-    return Program(kinds, index.astype(np.int64).reshape(-1), np.diff(at, append=count))
+    index = (np.cumsum(there) - 1)[code]
+    return Program(kinds, index, np.diff(at, append=count))
 
 
 def weights(task: str, into: str, beats: int, beat_bits: int, port: Port) -> Program:
