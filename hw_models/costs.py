@@ -142,7 +142,7 @@ class Pricer:
         if node.op.name == "embed":
             return replace(_stored(work.const_bits, places["embedding"], False), stream_bits=stream)
         # Tables are priced by their look-ups.
-        small = 0 if node.op.name in {"pwl", "pwl_log"} else work.const_bits
+        small = 0 if node.op.name in {"pwl", "pwl_log", "step_table"} else work.const_bits
         if self.kinds[self.unit_of[task]] == "state":
             return replace(
                 _stored(states, places["states"], True), stream_bits=stream, small_bits=small

@@ -24,11 +24,12 @@ from cosim.ops import (
     Requant,
     Rescale,
     Reshape,
+    Truncate,
 )
 
 _ONLINE = re.compile(r"~h(\d+)")
 _BASIS = re.compile(r"~r([^~]+)")
-_PASSED = (Quantize, Rescale, Requant, GroupScale, Dequantize, Reshape)
+_PASSED = (Quantize, Rescale, Requant, GroupScale, Dequantize, Reshape, Truncate)
 
 
 def check_rotations(model: Model) -> None:

@@ -24,10 +24,11 @@ from cosim.ops import (
     Reshape,
     Slice,
 )
-from tests.grower import MOST_SIZE, Grower
+from tests.grower import MOST_SIZE
+from tests.grower_shift import ShiftGrower
 
 
-class StateGrower(Grower):
+class StateGrower(ShiftGrower):
     """Add states too."""
 
     def grow_window(self) -> None:

@@ -109,7 +109,8 @@ class Grouping:
         if not kinds <= {"vector", "state"}:
             return False
         same_span = self.groups[maker].span == self.groups[self.group_of[node.name]].span
-        codes = source.op.name == "group_scale" and node.op.name in {"quantize", "dequantize"}
+        scales = source.op.name in {"group_scale", "group_shift"}
+        codes = scales and node.op.name in {"quantize", "dequantize"}
         straight = operand_map(self.sketch, node, k) is None
         plain_result = result_map(self.sketch, source) is None
         return same_span and (codes or (straight and plain_result))

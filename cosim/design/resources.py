@@ -14,7 +14,7 @@ from functools import lru_cache
 from math import prod
 
 from cosim.design.plan import Fifo, Place, Task, Unit
-from cosim.design.sketch import Sketch, SketchNode
+from cosim.design.sketch import STAR, Sketch, SketchNode
 from cosim.design.tasks import Skeleton
 from cosim.design.wires import block_length, span_shape
 from cosim.machine import Logic, Machine
@@ -42,10 +42,13 @@ LANE_COSTS: dict[str, Cost] = {
     "center": Cost(160, 1, "assumed: as a product with rounding"),
     "clip": Cost(32, 0, "assumed: two comparators of 16 bits"),
     "contract": Cost(60, 1, "assumed: a product and its share of the adder tree"),
+    "contract_shift": Cost(100, 1, "assumed: as contract, with a share of the group's shifter"),
     "decay_update": Cost(320, 2, f"{LIGHTMAMBA} DAH and DBU: 151 and 168 LUT, a DSP each"),
     "dequantize": Cost(60, 0, "assumed: a shifter of 24 bits"),
     "group_scale": Cost(140, 0, f"{LIGHTMAMBA} DTB_QUANT less its product, half of it"),
+    "group_shift": Cost(140, 0, f"{LIGHTMAMBA} DTB_QUANT less its product, half of it"),
     "mul": Cost(160, 1, f"{LIGHTMAMBA} DBU and DAH: 168 and 151 LUT, one DSP"),
+    "mul_shift": Cost(160, 1, f"{LIGHTMAMBA} DBU and DAH: 168 and 151 LUT, one DSP"),
     "pwl": Cost(160, 1, "assumed: as a product with rounding; tables apart"),
     "pwl_log": Cost(240, 1, "assumed: as pwl, with a leading-one detector"),
     "push": Cost(8, 0, "assumed: addressing"),
@@ -53,7 +56,13 @@ LANE_COSTS: dict[str, Cost] = {
     "requant": Cost(100, 0, "assumed: a shifter of 32 bits, rounding, saturation"),
     "rescale": Cost(160, 1, f"{LIGHTMAMBA} DBU and DAH"),
     "rms_norm": Cost(240, 3, "assumed: a square, two products with rounding"),
+    "rms_table": Cost(240, 3, "assumed: as rms_norm; its table apart"),
+    "shift_decay": Cost(215, 1, f"{LIGHTMAMBA} DAH, 151 LUT and a DSP, and an adder"),
+    "step_table": Cost(60, 0, "assumed: a subtraction, clamps and a shifter; tables apart"),
+    "truncate": Cost(32, 0, "assumed: two comparators"),
 }
+# Their constants are tables, one copy for every two lanes.
+TABLES = ("pwl", "pwl_log", "step_table")
 FIR_LUTS_PER_TAP = 30  # assumed: a product of 8 bits packed into half a DSP, and an adder
 FFS_PER_LUT = 1.2  # derived: LightMamba has 130k FF and 107k LUT (arXiv 2502.15260)
 TOP_LUTS = 8000  # assumed: control, stream switches, bus interface
@@ -129,7 +138,7 @@ def _chain_cost(
         if length > unit.lanes:
             bits = sketch.types[node.inputs[0]].dtype.bits
             total += memory_blocks(unit.lanes * bits, 2 * -(-length // unit.lanes), machine)
-        for table in node.inputs[1:] if node.op.name in {"pwl", "pwl_log"} else ():
+        for table in node.inputs[1:] if node.op.name in TABLES else ():
             # Two lanes share the two ports of a copy of the table.
             type_ = sketch.types[table]
             copies = -(-unit.lanes // 2)
@@ -188,7 +197,7 @@ def _stored_cost(
     for task in skeleton.tasks:
         for name in task.nodes:
             node = sketch.node(name)
-            if isinstance(node.op, Linear) or node.op.name in {"embed", "pwl", "pwl_log"}:
+            if isinstance(node.op, Linear) or node.op.name in {"embed", *TABLES}:
                 continue
             for operand in node.inputs:
                 if operand not in sketch.stored or operand in seen:
@@ -198,7 +207,9 @@ def _stored_cost(
                 decaying = operand in sketch.states and skeleton.kind(task) == "state"
                 if decaying and places["states"] == "memory":
                     continue
-                turns = sketch.layers if task.part == "block" else 1
+                # What all layers share, such as the table of a norm, is stored once.
+                own = task.part == "block" and operand.startswith(STAR)
+                turns = sketch.layers if own else 1
                 size = type_.size
                 if type_.size > prod(span_shape(sketch, node)):
                     # A window: all its taps of a lane are read at once.

@@ -236,7 +236,7 @@ class TaskStream:
         if into is None:
             return at
         size = self.sketch.types[node.name].size
-        if node.op.name in {"contract", "argmax"}:
+        if node.op.name in {"contract", "contract_shift", "argmax"}:
             return at.reshape(size, -1).max(axis=1)
         done = np.full(size, -1, np.int64)
         np.maximum.at(done, into, at)

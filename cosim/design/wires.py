@@ -20,11 +20,15 @@ from cosim.ops import (
     Concat,
     Dequantize,
     GroupScale,
+    GroupShift,
     Hadamard,
     Linear,
     Quantize,
     Reshape,
+    ShiftDecay,
     Slice,
+    Spread,
+    Transpose,
 )
 
 
@@ -67,6 +71,10 @@ def _wired(sketch: Sketch, node: SketchNode, parts: list[View]) -> View:
         roots, root, element = _spelt(parts[0], prod(shapes[0]))
         cut = [a.reshape(shapes[0])[..., op.start : op.stop].reshape(-1) for a in (root, element)]
         return View(roots, *cut)
+    if isinstance(op, Spread | Transpose):
+        roots, root, element = _spelt(parts[0], prod(shapes[0]))
+        moved = [op.meaning(a.reshape(shapes[0])).reshape(-1) for a in (root, element)]
+        return View(roots, *moved)
     if not isinstance(op, Concat):
         raise InternalError(f"node {node.name!r}: no rule to wire {op.name}")
     roots = tuple(dict.fromkeys(r for p in parts for r in p.roots))
@@ -88,9 +96,9 @@ def _spelt(view: View, size: int) -> tuple[tuple[str, ...], np.ndarray, np.ndarr
 def span_shape(sketch: Sketch, node: SketchNode) -> tuple[int, ...]:
     """Return the shape of the elements that an operator steps through."""
     name, types = node.op.name, [sketch.types[n] for n in node.inputs]
-    if name == "contract":
+    if name in {"contract", "contract_shift"}:
         return tuple(np.broadcast_shapes(types[0].shape, types[1].shape))
-    if name in {"group_scale", "argmax"}:
+    if name in {"group_scale", "group_shift", "argmax"}:
         return types[0].shape
     if name == "push":
         return types[1].shape
@@ -108,7 +116,7 @@ def operand_map(sketch: Sketch, node: SketchNode, k: int) -> np.ndarray | None:
         raise InternalError(f"node {node.name!r}: operands of linear are not stepped through")
     if op.name in {"push", "fir"} or shape == span:
         return None
-    if isinstance(op, Quantize | Dequantize) and k == 1:
+    if isinstance(op, Quantize | Dequantize | ShiftDecay) and k == 1:
         group = np.arange(span[-1]) // op.group
         rows = np.arange(prod(span[:-1]))[:, None] * shape[-1]
         return (rows + group[None, :]).reshape(-1)
@@ -128,11 +136,11 @@ def result_map(sketch: Sketch, node: SketchNode) -> np.ndarray | None:
     span = span_shape(sketch, node)
     size = prod(span)
     op = node.op
-    if isinstance(op, GroupScale):
+    if isinstance(op, GroupScale | GroupShift):
         out = sketch.types[node.name].shape
         group = np.arange(span[-1]) // op.group
         return (np.arange(prod(span[:-1]))[:, None] * out[-1] + group[None, :]).reshape(-1)
-    if op.name in {"contract", "argmax"}:
+    if op.name in {"contract", "contract_shift", "argmax"}:
         return np.arange(size) // span[-1]
     return None
 
@@ -142,7 +150,7 @@ def block_length(sketch: Sketch, node: SketchNode) -> int:
 
     1 for elementwise operators; a norm needs its vector, a rotation its block.
     """
-    if node.op.name in {"rms_norm", "center"}:
+    if node.op.name in {"rms_norm", "rms_table", "center"}:
         return span_shape(sketch, node)[-1]
     if isinstance(node.op, Hadamard):
         return node.op.order

@@ -9,14 +9,17 @@ from cosim.ops.center import Center
 from cosim.ops.clip import Clip
 from cosim.ops.concat import Concat
 from cosim.ops.contract import Contract
+from cosim.ops.contract_shift import ContractShift
 from cosim.ops.decay_update import DecayUpdate
 from cosim.ops.dequantize import Dequantize
 from cosim.ops.embed import Embed
 from cosim.ops.fir import Fir
 from cosim.ops.group_scale import GroupScale
+from cosim.ops.group_shift import GroupShift
 from cosim.ops.hadamard import Hadamard
 from cosim.ops.linear import Linear
 from cosim.ops.mul import Mul
+from cosim.ops.mul_shift import MulShift
 from cosim.ops.push import Push
 from cosim.ops.pwl import Pwl
 from cosim.ops.pwl_log import PwlLog
@@ -25,7 +28,13 @@ from cosim.ops.requant import Requant
 from cosim.ops.rescale import Rescale
 from cosim.ops.reshape import Reshape
 from cosim.ops.rms_norm import RmsNorm
+from cosim.ops.rms_table import RmsTable
+from cosim.ops.shift_decay import ShiftDecay
 from cosim.ops.slice import Slice
+from cosim.ops.spread import Spread
+from cosim.ops.step_table import StepTable
+from cosim.ops.transpose import Transpose
+from cosim.ops.truncate import Truncate
 
 ALL: tuple[type[Op], ...] = (
     Add,
@@ -34,14 +43,17 @@ ALL: tuple[type[Op], ...] = (
     Clip,
     Concat,
     Contract,
+    ContractShift,
     DecayUpdate,
     Dequantize,
     Embed,
     Fir,
     GroupScale,
+    GroupShift,
     Hadamard,
     Linear,
     Mul,
+    MulShift,
     Push,
     Pwl,
     PwlLog,
@@ -50,7 +62,13 @@ ALL: tuple[type[Op], ...] = (
     Rescale,
     Reshape,
     RmsNorm,
+    RmsTable,
+    ShiftDecay,
     Slice,
+    Spread,
+    StepTable,
+    Transpose,
+    Truncate,
 )
 OPS: dict[str, type[Op]] = {op.name: op for op in ALL}
 
@@ -63,14 +81,17 @@ __all__ = [
     "Clip",
     "Concat",
     "Contract",
+    "ContractShift",
     "DecayUpdate",
     "Dequantize",
     "Embed",
     "Fir",
     "GroupScale",
+    "GroupShift",
     "Hadamard",
     "Linear",
     "Mul",
+    "MulShift",
     "Push",
     "Pwl",
     "PwlLog",
@@ -79,5 +100,11 @@ __all__ = [
     "Rescale",
     "Reshape",
     "RmsNorm",
+    "RmsTable",
+    "ShiftDecay",
     "Slice",
+    "Spread",
+    "StepTable",
+    "Transpose",
+    "Truncate",
 ]

@@ -19,7 +19,7 @@ def stages(op: str, lanes: int) -> int:
     >>> stages("rms_norm", 8)
     19
     """
-    root = ROOT_STAGES if op == "rms_norm" else STAGES["mul"]
+    root = ROOT_STAGES if op in {"rms_norm", "rms_table"} else STAGES["mul"]
     return STAGES[op] + tree_stages(lanes) + root + OUTPUT_STAGES
 
 

@@ -12,7 +12,7 @@ from cosim.design.kinds import OUTPUT_STAGES, STAGES, tree_stages
 from cosim.design.plan import Task, Unit
 from cosim.design.sketch import SketchNode
 from cosim.design.tasks import Skeleton
-from cosim.ops import GroupScale
+from cosim.ops import GroupScale, GroupShift
 from hw_models.network import Program
 from hw_models.steps import Flow, encode, lay_rows
 
@@ -42,9 +42,9 @@ def _operator_stages(skeleton: Skeleton, node: SketchNode, lanes: int) -> int:
     own = STAGES[node.op.name]
     if node.op.name == "argmax":
         return own + tree_stages(lanes)
-    if isinstance(node.op, GroupScale):
+    if isinstance(node.op, GroupScale | GroupShift):
         return own + tree_stages(min(node.op.group, lanes))
-    if node.op.name == "contract":
+    if node.op.name in {"contract", "contract_shift"}:
         inner = skeleton.sketch.types[node.inputs[0]].shape[-1]
         return own + tree_stages(min(inner, lanes))
     return own
