@@ -6,8 +6,10 @@ from cosim.ir.errors import InternalError
 from cosim.ir.model import Model
 from quant.calibrate import NominalRanges
 from quant.family import linears
+from quant.formats import SsmFormat
 from quant.lower.source import Source
 from quant.models import bimamba, mamba, mamba2
+from quant.passes.lightmamba import HEAD_ACT, LowerLightMamba, RotateWeighted
 from quant.passes.lower_graph import LOWERINGS, LowerGraph
 from quant.passes.quantise_weights import QuantiseWeights, kind_of
 from quant.passes.rotate_online import RotateOut, RotateState
@@ -22,8 +24,9 @@ AnyConfig = mamba.Config | mamba2.Config | bimamba.Config
 def lower_config(name: str, config: AnyConfig, recipe: Recipe) -> Model:
     """Return the graph that the recipe would give, with constants declared by type only."""
     quantise = next((p for p in recipe.passes if isinstance(p, QuantiseWeights)), None)
+    light = next((p for p in recipe.passes if isinstance(p, LowerLightMamba)), None)
     lower = next((p for p in recipe.passes if isinstance(p, LowerGraph)), None)
-    if quantise is None or lower is None:
+    if quantise is None or (lower is None and light is None):
         raise InternalError(f"recipe {recipe.name} does not quantise weights and lower")
     rotated = next((p for p in recipe.passes if isinstance(p, RotateResidual)), None)
     has = {type(p) for p in recipe.passes}
@@ -47,12 +50,16 @@ def lower_config(name: str, config: AnyConfig, recipe: Recipe) -> Model:
         tensors=None,
         matrices=matrices,
         ranges=NominalRanges(),
-        acts={"default": lower.act, **dict(lower.kinds)},
-        ssm=lower.ssm,
-        out_hadamard=RotateOut in has,
+        acts={"default": HEAD_ACT}
+        if lower is None
+        else {"default": lower.act, **dict(lower.kinds)},
+        ssm=SsmFormat() if lower is None else lower.ssm,
+        out_hadamard=bool({RotateOut, RotateWeighted} & has),
         state_hadamard=RotateState in has,
         basis=f"{config.hidden_size}s{rotated.seed}" if rotated else "",
     )
+    if light is not None:
+        return light.emit(name, source)
     integer = LOWERINGS[type(model)](name, source)
     check_rotations(integer)
     return integer

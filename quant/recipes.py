@@ -8,6 +8,7 @@ from cosim.ir.errors import UserError
 from quant.formats import ActFormat
 from quant.passes.draft import Pass
 from quant.passes.fold_norms import FoldNorms
+from quant.passes.lightmamba import LIGHTMAMBA
 from quant.passes.lower_graph import LowerGraph
 from quant.passes.quantise_weights import QuantiseWeights
 from quant.passes.rotate_online import RotateOut
@@ -86,6 +87,7 @@ BITS = ((8, 8), (8, 6), (4, 8), (4, 4))
 RECIPES: dict[str, Recipe] = {
     r.name: r for w, a in BITS for r in (rotated(f"w{w}a{a}", w, a), plain(f"w{w}a{a}-rtn", w, a))
 }
+RECIPES |= {name: Recipe(name, *rest) for name, rest in LIGHTMAMBA.items()}
 
 
 def find_recipe(name: str) -> Recipe:

@@ -4,9 +4,11 @@ Glossary:
     W [R, K]  real weights;  codes [R, K] integers of `bits` bits
     m [R, G]  integer multiplier of each row and group of `group` columns (last one may be short)
     e [R]     exponent of the row, so that W ~ codes * m * 2^-e
-Scale kinds: "pot" (m a power of two), "two_term" (m a sum of two powers of two, as LightMamba
-uses), "integer" (any m up to 255). Scales are rounded up, so that no weight is clipped; with
-`search_clip` a smaller scale is taken for a group where its squared error is less.
+Scale kinds: "pot" (m a power of two), "two_term" (m a sum of two powers of two), "integer" (any m
+up to 255), "two_shift" (m = 2^a + 2^b with a and b of 0..7 and e = 10 for all rows: as LightMamba's
+release stores its weights, which therefore have no scale finer than 2^-9). Scales are rounded up,
+so that no weight is clipped; with `search_clip` a smaller scale is taken for a group where its
+squared error is less.
 """
 
 from __future__ import annotations
@@ -21,8 +23,10 @@ from torch import Tensor
 from cosim.ir.errors import InternalError, UserError
 from cosim.ir.types import IntType, i, smallest_type
 
-ScaleKind = Literal["pot", "two_term", "integer"]
+ScaleKind = Literal["pot", "two_term", "integer", "two_shift"]
 MULTIPLIER_BITS = 8
+# PKU-SEC-Lab/LightMamba: two shifts of 3 bits (DW_WSCALE), weights with 10 fraction bits.
+TWO_SHIFT_EXPONENT = 10
 CLIPS = (0.995, *(c / 20 for c in range(19, 4, -1)))
 # All smaller weights are as good as zero; also keeps the scale of a row of zeros finite.
 LEAST_PEAK = 1e-12
@@ -74,8 +78,9 @@ class IntWeight:
     @property
     def multiplier_type(self) -> IntType:
         """Return the type of the multipliers."""
-        hi = (1 << MULTIPLIER_BITS) - 1 if self.multipliers is None else int(self.multipliers.max())
-        return smallest_type(0, hi)
+        if self.multipliers is None or self.format.scale == "two_shift":
+            return smallest_type(0, int(_multipliers(self.format.scale)[-1]))
+        return smallest_type(0, int(self.multipliers.max()))
 
     def real(self) -> Tensor:
         """Return the matrix that the integers stand for, [R, K] float32."""
@@ -134,6 +139,8 @@ def integer_scales(scale: np.ndarray, kind: ScaleKind) -> tuple[np.ndarray, np.n
     """
     most = _multipliers(kind)[-1]
     exponents = np.floor(np.log2(most / scale.max(axis=1))).astype(np.int64)
+    if kind == "two_shift":
+        exponents = np.full_like(exponents, TWO_SHIFT_EXPONENT)
     return _round_up(scale * np.exp2(exponents)[:, None], kind), exponents
 
 
@@ -149,6 +156,8 @@ def _multipliers(kind: ScaleKind) -> np.ndarray:
     powers = {1 << a for a in range(MULTIPLIER_BITS)}
     if kind == "pot":
         return np.array(sorted(powers), dtype=np.int64)
+    if kind == "two_shift":
+        return np.array(sorted({a + b for a in powers for b in powers}), dtype=np.int64)
     if kind == "two_term":
         sums = {a + b for a in powers for b in powers if a + b < top}
         return np.array(sorted(powers | sums), dtype=np.int64)

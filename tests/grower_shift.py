@@ -4,12 +4,14 @@ from itertools import accumulate
 
 from cosim.ir.types import TensorType, i, smallest_type
 from cosim.ops import (
-    ContractShift,
+    GroupRead,
     GroupShift,
     MulShift,
+    Push,
     Quantize,
     RmsTable,
     ShiftDecay,
+    ShiftFir,
     Spread,
     StepTable,
     Transpose,
@@ -41,10 +43,35 @@ class ShiftGrower(Grower):
         shape = self.type(q).shape
         b = self.pick(lambda t: t.shape == shape and t.dtype.bits <= 16) or q
         t = self.constant(0, self.integer(0, 5), self.shape_for(shape))
-        if self.integer(0, 1) and len(shape) > 0:
-            self.add(ContractShift(self.integer(1, 4)), q, b, s, t)
+        if self.integer(0, 1) and len(shape) > 1:
+            self.add(GroupRead(self.integer(1, 4), 8, self.integer(0, 9)), q, b, t)
         else:
             self.add(MulShift(self.integer(0, 9), self.dtype()), q, b, s, t)
+
+    def grow_shift_window(self) -> None:
+        """Keep windows of codes and of their shifts, and filter over both."""
+        found = self.codes()
+        if found is None or len(self.type(found[0]).shape) != 1:
+            return
+        k, size, group = self.integer(1, 5), self.type(found[0]).size, self.integer(1, 5)
+        pushed = []
+        for value in found:
+            window = self.b.state(
+                self.fresh("window"), TensorType.full(self.type(value).dtype, (k, size))
+            )
+            pushed.append(self.b.add(self.fresh("push"), Push(), window, value))
+            self.b.update(window, pushed[-1])
+        groups = -(-size // group)
+        constants = [
+            self.constant(lo, hi, shape)
+            for lo, hi, shape in (
+                (-128, 127, (k, size)),
+                (0, 3, (k, groups)),
+                (-128, 127, (size,)),
+                (0, 9, (groups,)),
+            )
+        ]
+        self.add(ShiftFir(group), *pushed, *constants)
 
     def grow_truncate(self) -> None:
         a = self.pick(lambda t: True)

@@ -101,8 +101,8 @@ class Grouping:
         if maker is None or not view.is_whole:
             return False
         source = self.sketch.node(view.roots[0])
-        if source.op.name == "push" or node.op.name == "fir":
-            return source.op.name == "push" and node.op.name == "fir"
+        if source.op.name == "push" or self.groups[self.group_of[node.name]].kind == "fir":
+            return source.op.name == "push" and node.op.name in {"fir", "shift_fir"}
         if self.may_share is not None and not {node.name, source.name} <= self.may_share:
             return False
         kinds = {self.groups[maker].kind, self.groups[self.group_of[node.name]].kind}

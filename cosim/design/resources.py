@@ -42,9 +42,9 @@ LANE_COSTS: dict[str, Cost] = {
     "center": Cost(160, 1, "assumed: as a product with rounding"),
     "clip": Cost(32, 0, "assumed: two comparators of 16 bits"),
     "contract": Cost(60, 1, "assumed: a product and its share of the adder tree"),
-    "contract_shift": Cost(100, 1, "assumed: as contract, with a share of the group's shifter"),
     "decay_update": Cost(320, 2, f"{LIGHTMAMBA} DAH and DBU: 151 and 168 LUT, a DSP each"),
     "dequantize": Cost(60, 0, "assumed: a shifter of 24 bits"),
+    "group_read": Cost(340, 1, "assumed: as group_shift, quantize and contract together"),
     "group_scale": Cost(140, 0, f"{LIGHTMAMBA} DTB_QUANT less its product, half of it"),
     "group_shift": Cost(140, 0, f"{LIGHTMAMBA} DTB_QUANT less its product, half of it"),
     "mul": Cost(160, 1, f"{LIGHTMAMBA} DBU and DAH: 168 and 151 LUT, one DSP"),
@@ -159,7 +159,7 @@ def _lanes(sketch: Sketch, node: SketchNode, lanes: int) -> Resources:
         base, power = split_order(op.order)
         adders = power.bit_length() - 1 + base - 1
         return Counter(lut=lanes * adders * sketch.types[node.name].dtype.bits)
-    if op.name == "fir":
+    if op.name in {"fir", "shift_fir"}:
         taps = sketch.types[node.inputs[0]].shape[0]
         return Counter(lut=lanes * taps * FIR_LUTS_PER_TAP, dsp=lanes * -(-taps // 2))
     if op.name == "embed" or isinstance(op, Linear):

@@ -219,12 +219,14 @@ class TaskStream:
         for k, operand in enumerate(node.inputs):
             if operand in self.sketch.stored:
                 continue
-            view = self.skeleton.views[operand]
-            if view.roots[0] not in found:
-                continue
-            source = found[view.roots[0]]
             picked = operand_map(self.sketch, node, k)
-            at = np.maximum(at, source if picked is None else source[picked])
+            for root in self.skeleton.views[operand].roots:
+                if root in found:
+                    done = found[root]
+                    if not self.skeleton.views[operand].is_whole:
+                        element = self._elements(operand, root)
+                        done = np.where(element >= 0, done[element], -1)
+                    at = np.maximum(at, done if picked is None else done[picked])
         return at
 
     def _complete(self, node: SketchNode, at: np.ndarray) -> np.ndarray:
@@ -236,7 +238,7 @@ class TaskStream:
         if into is None:
             return at
         size = self.sketch.types[node.name].size
-        if node.op.name in {"contract", "contract_shift", "argmax"}:
+        if node.op.name in {"contract", "argmax"}:
             return at.reshape(size, -1).max(axis=1)
         done = np.full(size, -1, np.int64)
         np.maximum.at(done, into, at)

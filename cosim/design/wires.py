@@ -96,9 +96,9 @@ def _spelt(view: View, size: int) -> tuple[tuple[str, ...], np.ndarray, np.ndarr
 def span_shape(sketch: Sketch, node: SketchNode) -> tuple[int, ...]:
     """Return the shape of the elements that an operator steps through."""
     name, types = node.op.name, [sketch.types[n] for n in node.inputs]
-    if name in {"contract", "contract_shift"}:
+    if name == "contract":
         return tuple(np.broadcast_shapes(types[0].shape, types[1].shape))
-    if name in {"group_scale", "group_shift", "argmax"}:
+    if name in {"group_scale", "group_shift", "group_read", "argmax"}:
         return types[0].shape
     if name == "push":
         return types[1].shape
@@ -114,7 +114,7 @@ def operand_map(sketch: Sketch, node: SketchNode, k: int) -> np.ndarray | None:
     op = node.op
     if isinstance(op, Linear):
         raise InternalError(f"node {node.name!r}: operands of linear are not stepped through")
-    if op.name in {"push", "fir"} or shape == span:
+    if op.name in {"push", "fir", "shift_fir"} or shape == span:
         return None
     if isinstance(op, Quantize | Dequantize | ShiftDecay) and k == 1:
         group = np.arange(span[-1]) // op.group
@@ -140,7 +140,11 @@ def result_map(sketch: Sketch, node: SketchNode) -> np.ndarray | None:
         out = sketch.types[node.name].shape
         group = np.arange(span[-1]) // op.group
         return (np.arange(prod(span[:-1]))[:, None] * out[-1] + group[None, :]).reshape(-1)
-    if op.name in {"contract", "contract_shift", "argmax"}:
+    if op.name == "group_read":
+        rows = np.arange(size).reshape(-1, *span[-2:])
+        columns = np.arange(size // span[-2]).reshape(-1, 1, span[-1])
+        return np.broadcast_to(columns, rows.shape).reshape(-1)
+    if op.name in {"contract", "argmax"}:
         return np.arange(size) // span[-1]
     return None
 

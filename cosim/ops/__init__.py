@@ -9,11 +9,11 @@ from cosim.ops.center import Center
 from cosim.ops.clip import Clip
 from cosim.ops.concat import Concat
 from cosim.ops.contract import Contract
-from cosim.ops.contract_shift import ContractShift
 from cosim.ops.decay_update import DecayUpdate
 from cosim.ops.dequantize import Dequantize
 from cosim.ops.embed import Embed
 from cosim.ops.fir import Fir
+from cosim.ops.group_read import GroupRead
 from cosim.ops.group_scale import GroupScale
 from cosim.ops.group_shift import GroupShift
 from cosim.ops.hadamard import Hadamard
@@ -30,6 +30,7 @@ from cosim.ops.reshape import Reshape
 from cosim.ops.rms_norm import RmsNorm
 from cosim.ops.rms_table import RmsTable
 from cosim.ops.shift_decay import ShiftDecay
+from cosim.ops.shift_fir import ShiftFir
 from cosim.ops.slice import Slice
 from cosim.ops.spread import Spread
 from cosim.ops.step_table import StepTable
@@ -43,11 +44,11 @@ ALL: tuple[type[Op], ...] = (
     Clip,
     Concat,
     Contract,
-    ContractShift,
     DecayUpdate,
     Dequantize,
     Embed,
     Fir,
+    GroupRead,
     GroupScale,
     GroupShift,
     Hadamard,
@@ -64,6 +65,7 @@ ALL: tuple[type[Op], ...] = (
     RmsNorm,
     RmsTable,
     ShiftDecay,
+    ShiftFir,
     Slice,
     Spread,
     StepTable,
@@ -81,11 +83,11 @@ __all__ = [
     "Clip",
     "Concat",
     "Contract",
-    "ContractShift",
     "DecayUpdate",
     "Dequantize",
     "Embed",
     "Fir",
+    "GroupRead",
     "GroupScale",
     "GroupShift",
     "Hadamard",
@@ -102,6 +104,7 @@ __all__ = [
     "RmsNorm",
     "RmsTable",
     "ShiftDecay",
+    "ShiftFir",
     "Slice",
     "Spread",
     "StepTable",

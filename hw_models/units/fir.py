@@ -16,9 +16,10 @@ from hw_models.steps import Flow, encode, lay_rows
 
 def stages(flow: Flow) -> int:
     """Return the cycles from a row's start to its output."""
-    node = next(n for n in map(flow.skeleton.sketch.node, flow.task.nodes) if n.op.name == "fir")
+    nodes = map(flow.skeleton.sketch.node, flow.task.nodes)
+    node = next(n for n in nodes if n.op.name in {"fir", "shift_fir"})
     taps = flow.skeleton.sketch.types[node.inputs[0]].shape[0]
-    return STAGES["push"] + STAGES["fir"] + tree_stages(taps) + OUTPUT_STAGES
+    return STAGES["push"] + STAGES[node.op.name] + tree_stages(taps) + OUTPUT_STAGES
 
 
 def program(flow: Flow, unit: Unit, same_window_next: bool) -> Program:

@@ -44,7 +44,9 @@ def _operator_stages(skeleton: Skeleton, node: SketchNode, lanes: int) -> int:
         return own + tree_stages(lanes)
     if isinstance(node.op, GroupScale | GroupShift):
         return own + tree_stages(min(node.op.group, lanes))
-    if node.op.name in {"contract", "contract_shift"}:
+    if node.op.name == "group_read":
+        return own + tree_stages(lanes)
+    if node.op.name == "contract":
         inner = skeleton.sketch.types[node.inputs[0]].shape[-1]
         return own + tree_stages(min(inner, lanes))
     return own

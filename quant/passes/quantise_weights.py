@@ -40,7 +40,7 @@ class QuantiseWeights(Pass):
         formats = dict(self.kinds)
         for matrix, tap in linears(model):
             fmt = formats.get(kind_of(matrix), self.default)
-            gain = online_gain(draft, matrix)
+            gain = self.gain(draft, matrix)
             weight = model.weights[matrix] * gain
             done = quantise_matrix(weight, fmt)
             if self.rounding != "nearest":
@@ -55,6 +55,10 @@ class QuantiseWeights(Pass):
             matrices[matrix] = done
             model = with_weights(model, {matrix: done.real() / gain})
         return replace(draft, model=model, matrices=matrices)
+
+    def gain(self, draft: Draft, matrix: str) -> float:
+        """Return what the matrix takes over from what stands online before it."""
+        return online_gain(draft, matrix)
 
 
 def online_gain(draft: Draft, matrix: str) -> float:

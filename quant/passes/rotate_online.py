@@ -22,12 +22,13 @@ class RotateOut(Pass):
 
     name: ClassVar[str] = "rotate_out"
     keeps_function: ClassVar[bool] = True
+    needs_folded: ClassVar[bool] = True
 
     def apply(self, draft: Draft, calibration: Tensor) -> Draft:
         """Fuse the inverse into out_proj; raise UserError where the order of passes is wrong."""
         refuse_quantised(draft, self.name)
         model = draft.model
-        if not draft.folded:
+        if self.needs_folded and not draft.folded:
             raise UserError("rotate_out: norm weights do not commute with it; fold_norms first")
         if model.out_hadamard:
             raise UserError("rotate_out: out_proj's input is already rotated")
