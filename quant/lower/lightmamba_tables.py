@@ -17,13 +17,26 @@ import numpy as np
 
 from cosim.ir.types import i
 from cosim.ops import RmsTable, StepTable
-from quant.tables import silu, softplus
 
 ENTRIES, SPANS = 4096, 32
 CODE_HI, MOST_SHIFT = 127, 15
 # A root has 12 fraction bits, is multiplied by the norm's weight of 8, and its entries fill 8 bits.
 ROOT_BITS, WEIGHT_BITS, ROOT_HI = 12, 8, 255
 SEGMENTS, SEGMENT_ENTRIES, SEGMENT_GROWTH = 8, 512, 8
+
+
+# torch's softplus is x itself above this: the released table has the ties that come of it.
+SOFTPLUS_LINE = 20.0
+
+
+def silu(x: np.ndarray) -> np.ndarray:
+    """Return x / (1 + e^-x) as float64 rounds it; x > -700."""
+    return x / (1.0 + np.exp(-x))
+
+
+def softplus(x: np.ndarray) -> np.ndarray:
+    """Return ln(1 + e^x), and x above 20."""
+    return np.where(x > SOFTPLUS_LINE, x, np.log1p(np.exp(np.minimum(x, SOFTPLUS_LINE))))
 
 
 @dataclass(frozen=True)

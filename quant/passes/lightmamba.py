@@ -39,7 +39,8 @@ class FoldFinalNorm(Pass):
     keeps_function: ClassVar[bool] = True
 
     def apply(self, draft: Draft, calibration: Tensor) -> Draft:
-        """Fold; raise UserError once matrices are quantised."""
+        """Fold; raise UserError once matrices are quantised, and off Mamba-2."""
+        _refuse_others(draft.model.config)
         refuse_quantised(draft, self.name)
         old = draft.model.weights
         gain = old[f"{FINAL}.weight"]
@@ -83,37 +84,45 @@ class LowerLightMamba(Pass):
 
     def apply(self, draft: Draft, calibration: Tensor) -> Draft:
         """Emit the graph; raise UserError unless it is a Mamba-2, its matrices quantised."""
-        model = draft.model
-        if not draft.matrices or draft.basis:
-            raise UserError(
-                "lightmamba: quantise_weights comes first, and the release has no room for a "
-                "rotated residual: its norms keep their weights"
-            )
-        with torch.no_grad():
-            ranges = measure_ranges(model, calibration)
-        source = Source(
-            config=model.config,
-            shapes={n: tuple(w.shape) for n, w in model.weights.items()},
-            tensors=model.weights,
-            matrices=draft.matrices,
-            ranges=ranges,
-            acts={"default": HEAD_ACT},
-            ssm=SsmFormat(),
-            out_hadamard=model.out_hadamard,
-            state_hadamard=False,
-            basis="",
-        )
-        return replace(draft, integer=self.emit(draft.name, source))
+        return replace(draft, integer=self.emit(draft.name, source_of(draft, calibration)))
 
     def emit(self, name: str, source: Source[Any]) -> Model:
         """Emit the graph of a source, with or without weights; raise UserError off Mamba-2."""
-        if not isinstance(source.config, Config):
-            raise UserError(
-                "lightmamba: the released graph is of Mamba-2; quantise this model with w4a4"
-            )
+        _refuse_others(source.config)
         integer = lightmamba.lower(name, source, self.form)
         check_rotations(integer)
         return integer
+
+
+def _refuse_others(config: object) -> None:
+    if not isinstance(config, Config):
+        raise UserError(
+            "lightmamba: the released graph is of Mamba-2; quantise this model with w4a4"
+        )
+
+
+def source_of(draft: Draft, calibration: Tensor) -> Source[Any]:
+    """Return what the lowering reads; raise UserError where the draft is not ready for it."""
+    model = draft.model
+    if not draft.matrices or draft.basis:
+        raise UserError(
+            "lightmamba: quantise_weights comes first, and the release has no room for a rotated "
+            "residual: its norms keep their weights"
+        )
+    with torch.no_grad():
+        ranges = measure_ranges(model, calibration)
+    return Source(
+        config=model.config,
+        shapes={n: tuple(w.shape) for n, w in model.weights.items()},
+        tensors=model.weights,
+        matrices=draft.matrices,
+        ranges=ranges,
+        acts={"default": HEAD_ACT},
+        ssm=SsmFormat(),
+        out_hadamard=model.out_hadamard,
+        state_hadamard=False,
+        basis="",
+    )
 
 
 HEAD_ACT = ActFormat(8, group=16, mantissa_bits=2)
