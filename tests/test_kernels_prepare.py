@@ -18,9 +18,12 @@ from cosim.ops import (
     Argmax,
     Embed,
     Fir,
+    GroupRead,
     GroupScale,
+    GroupShift,
     Hadamard,
     Mul,
+    MulShift,
     Pwl,
     PwlLog,
     Quantize,
@@ -28,6 +31,7 @@ from cosim.ops import (
     Rescale,
     Reshape,
     RmsNorm,
+    ShiftDecay,
     Slice,
 )
 from cosim.ops.pwl_log import segment_count
@@ -146,14 +150,54 @@ def rms_norm(rng, bits) -> Case:
     return op, [draw_type(rng, shape_of(rng), min(bits, 26))]
 
 
+def group_shift(rng, bits) -> Case:
+    form = (int(rng.integers(1, 9)), int(rng.integers(2, 9)), int(rng.integers(16)))
+    return GroupShift(*form), [draw_type(rng, shape_of(rng), bits)]
+
+
+def exponents(rng, shape) -> TensorType | np.ndarray:
+    """Draw exponents that move, or constant ones."""
+    t = TensorType(u(3), part_of(rng, shape), 0, int(rng.integers(8)))
+    return draw_data(rng, t) if rng.integers(2) else t
+
+
+def mul_shift(rng, bits) -> Case:
+    shape = shape_of(rng)
+    a, b = draw_type(rng, shape, bits), draw_type(rng, part_of(rng, shape), min(bits, 16))
+    other = draw_data(rng, b) if rng.integers(2) else b
+    op = MulShift(int(rng.integers(9)), dtype_of(rng))
+    return op, [a, other, exponents(rng, shape), exponents(rng, shape)]
+
+
+def shift_decay(rng, bits) -> Case:
+    shape, group = shape_of(rng), int(rng.integers(1, 9))
+    s = TensorType.full(u(3), (*shape[:-1], -(-shape[-1] // group)))
+    a = draw_type(rng, part_of(rng, shape), 8)
+    decay = draw_data(rng, a) if rng.integers(2) else a
+    op = ShiftDecay(group, int(rng.integers(7)), dtype_of(rng))
+    q, new = draw_type(rng, shape, 8), draw_type(rng, part_of(rng, shape), bits)
+    return op, [q, s, decay, exponents(rng, shape), new]
+
+
+def group_read(rng, bits) -> Case:
+    shape = [(1, 1), (9, 2), (2, 8, 3), (2, 1, 5, 4)][rng.integers(4)]
+    c = draw_type(rng, part_of(rng, shape), 8)
+    factor = draw_data(rng, c) if rng.integers(2) else c
+    op = GroupRead(int(rng.integers(1, 9)), int(rng.integers(2, 9)), int(rng.integers(12)))
+    return op, [draw_type(rng, shape, bits), factor, exponents(rng, shape)]
+
+
 CASES = {
     Add: add,
     Argmax: argmax,
     Embed: embed,
     Fir: fir,
+    GroupRead: group_read,
     GroupScale: group_scale,
+    GroupShift: group_shift,
     Hadamard: hadamard,
     Mul: mul,
+    MulShift: mul_shift,
     Pwl: pwl,
     PwlLog: pwl_log,
     Quantize: quantize,
@@ -161,6 +205,7 @@ CASES = {
     Rescale: rescale,
     Reshape: reshape,
     RmsNorm: rms_norm,
+    ShiftDecay: shift_decay,
     Slice: slice_,
 }
 

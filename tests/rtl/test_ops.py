@@ -28,9 +28,16 @@ from tests.rtl.wiring import decode
 MOST_ROWS = 4096
 
 
+# Operators of LightMamba's released graph (recipe `lightmamba`): compared and timed, not in wires.
+NOT_IN_WIRES = {
+    "group_read", "group_shift", "mul_shift", "rms_table", "shift_decay", "shift_fir", "spread",
+    "step_table", "transpose", "truncate",
+}  # fmt: skip
+
+
 def test_every_operator_has_wires_and_cases():
-    assert set(WIRES) == set(OPS)
-    assert {op.name for op, _, _ in (*NARROW, *WIDE)} == set(OPS)
+    assert set(WIRES) == set(OPS) - NOT_IN_WIRES
+    assert {op.name for op, _, _ in (*NARROW, *WIDE)} == set(WIRES)
 
 
 def stages_by_design(op, types) -> int:
