@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from cosim.design.arrange import beat_of
 from cosim.design.design import Design
-from cosim.design.plan import Fifo, Layout, Task, Unit
+from cosim.design.plan import STATE_FIFOS, Fifo, Layout, Task, Unit
 from cosim.design.shapes import linear_shape, state_bits
 from cosim.design.sketch import Part
 from cosim.design.tasks import Skeleton
@@ -273,6 +273,8 @@ def _memory_channels(site: _Site) -> dict[str, Channel]:
         if kind == "state" and _streamed_state(site, task):
             beats = max(beats, -(-task.span // unit.lanes))
             words += site.layout.layers
-            found |= dict.fromkeys((state.STATE_IN, state.STATE_OUT), Channel(beats))
+            given = dict(site.design.choices.depths)
+            for name in STATE_FIFOS:
+                found[name] = Channel(given.get(name, beats))
             found[memory.STATE_WRITTEN] = Channel(words, words)
     return found

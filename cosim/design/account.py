@@ -9,7 +9,7 @@ from math import ceil
 
 from cosim.design.design import Design
 from cosim.design.graph_kind import GraphKind
-from cosim.design.plan import Place, Ports, Unit
+from cosim.design.plan import STATE_FIFOS, Place, Ports, Unit
 from cosim.design.resources import (
     FFS_PER_LUT,
     NAMES,
@@ -128,8 +128,9 @@ def _port_buffers(design: Design, kinds: list[GraphKind], machine: Machine) -> R
             if design.places["states"] == "memory":
                 beats = -(-task.span // design.unit(task.unit).lanes)
                 width = -(-state_bits(kind.skeleton, task) // beats)
-                for _way in ("in", "out"):
-                    total += memory_blocks(width, beats, machine)
+                for name in STATE_FIFOS:
+                    depth = dict(design.choices.depths).get(name, beats)
+                    total += memory_blocks(width, depth, machine)
         for node in kind.skeleton.sketch.nodes:
             if node.op.name == "embed" and design.places["embedding"] == "chip":
                 table = kind.skeleton.sketch.types[node.inputs[1]]

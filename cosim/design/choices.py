@@ -56,7 +56,8 @@ class Choices:
         `shallow_beats`. `whole`: every FIFO holds the whole value, and an unfused state update its
         two products.
     depths
-        Beats of single FIFOs by name, whatever the rule says.
+        Beats of single FIFOs by name, whatever the rule says; `state.in` and `state.out` are those
+        between the memory and the state unit, which hold a layer's states where none is given.
     matrix
         One matrix unit for all projections in static order (`shared`), or one for each
         (`separate`), all as wide.

@@ -12,6 +12,8 @@ from cosim.design.sketch import Part
 from cosim.ir.errors import UserError
 
 Place = Literal["chip", "memory"]
+# The FIFOs between the ports of the memory and a state unit.
+STATE_FIFOS = ("state.in", "state.out")
 PLACES = ("weights", "states", "embedding")
 Runs = tuple[tuple[int, int], ...]
 MOST_LANES = 1 << 16

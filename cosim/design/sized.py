@@ -9,7 +9,7 @@ from cosim.design.arrange import fifos_of
 from cosim.design.choices import Choices, Lanes
 from cosim.design.design import Design
 from cosim.design.graph_kind import GraphKind, graph_kinds
-from cosim.design.plan import Layout, Place, Unit
+from cosim.design.plan import STATE_FIFOS, Layout, Place, Unit
 from cosim.design.shapes import linear_shapes, state_bits, state_tasks
 from cosim.ir.errors import UserError
 from cosim.ir.model import Model
@@ -44,6 +44,7 @@ def laid_out(model: Model, machine: Machine, kinds: list[GraphKind], choices: Ch
         for k in kinds
     )  # fmt: skip
     there = {f.name for layout in layouts for f in layout.fifos}
+    there |= set(STATE_FIFOS) if places["states"] == "memory" else set()
     for name, _ in choices.depths:
         if name not in there:
             raise UserError(

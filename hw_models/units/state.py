@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from cosim.design.plan import Unit
+from cosim.design.plan import STATE_FIFOS, Unit
 from hw_models.network import Program
 from hw_models.steps import Flow, Rows, encode, lay_rows
 from hw_models.units import vector
 
-STATE_IN, STATE_OUT = "state.in", "state.out"
+STATE_IN, STATE_OUT = STATE_FIFOS
 
 
 def program(flow: Flow, unit: Unit, off_chip: bool, same_state_next: bool) -> Program:
