@@ -11,7 +11,7 @@ from reports.scatter import Dot, Scatter, axis_over, stairs_of
 from reports.table import Cell, Column, Table, show
 
 # A picture of more is a smear and a page of megabytes: of those that others beat, every n-th.
-MOST_BEATEN = 1500
+MOST_BEATEN = 400
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,16 @@ class Objective:
 
 @dataclass(frozen=True)
 class DesignPoint:
-    """Hold one point: its number, what it is (`choices`), its figures, why it is out, if so."""
+    """Hold one point: its number, what it is (`choices`), its figures.
+
+    `reason` says why it is out, `binds` what holds it up where it is not.
+    """
 
     number: int
     choices: tuple[Cell, ...]
     figures: tuple[Cell, ...]
     reason: str
+    binds: str
     on_front: bool
 
 
@@ -89,9 +93,10 @@ def points_table(space: DesignSpace) -> Table:
         *space.figures,
         Column("front", "on the front"),
         Column("reason", "why it is out"),
+        Column("binds", "what binds"),
     )
     rows = tuple(
-        (p.number, *p.choices, *p.figures, "yes" if p.on_front else "no", p.reason)
+        (p.number, *p.choices, *p.figures, "yes" if p.on_front else "no", p.reason, p.binds)
         for p in space.points
     )
     return Table("points", "All points", columns, rows)
@@ -101,11 +106,12 @@ def front_table(space: DesignSpace) -> Table:
     """Return the front: what all points share is left out, and stands in the note."""
     front = space.front
     varied = [i for i in range(len(space.choices)) if len({p.choices[i] for p in space.points}) > 1]
-    rows = tuple((p.number, *(p.choices[i] for i in varied), *p.figures) for p in front)
+    rows = tuple((p.number, *(p.choices[i] for i in varied), *p.figures, p.binds) for p in front)
     columns = (
         Column("point", "point", "given"),
         *(space.choices[i] for i in varied),
         *space.figures,
+        Column("binds", "what binds"),
     )
     shared = ", ".join(
         f"{c.title} {show(space.points[0].choices[i], c)}"
@@ -135,7 +141,7 @@ def reasons_table(space: DesignSpace) -> Table:
     for point in space.points:
         if point.reason:
             # Reasons that differ in their numbers alone are one.
-            words = " ".join(w for w in point.reason.split() if not w[:1].isdigit())
+            words = " ".join("…" if w[:1].isdigit() else w for w in point.reason.split())
             counts[words] = counts.get(words, 0) + 1
     columns = (Column("reason", "why points are out"), Column("points", "points", "derived"))
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 from reports.scatter import Axis, Scatter
@@ -29,19 +30,21 @@ def scatter_svg(chart: Scatter, width: int, height: int) -> str:
     )
     parts = [opening]
     base, right = TOP_PX + high, LEFT_PX + wide
-    for value in chart.y.ticks(7):
+    ticks = chart.y.ticks(7)
+    for value, text in zip(ticks, tick_texts(ticks), strict=True):
         _, y = at(chart.x.low, value)
         parts.append(
             f'<line class="grid" x1="{LEFT_PX}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>'
             f'<text class="tick" x="{LEFT_PX - 8}" y="{y + 4:.1f}" text-anchor="end">'
-            f"{tick_text(value)}</text>"
+            f"{text}</text>"
         )
-    for value in chart.x.ticks(9 if width > 500 else 4):
+    ticks = chart.x.ticks(9 if width > 500 else 4)
+    for value, text in zip(ticks, tick_texts(ticks), strict=True):
         x, _ = at(value, chart.y.low)
         parts.append(
             f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP_PX}" y2="{base}"/>'
             f'<text class="tick" x="{x:.1f}" y="{base + 17}" text-anchor="middle">'
-            f"{tick_text(value)}</text>"
+            f"{text}</text>"
         )
     parts.append(
         f'<text class="axis" x="{(LEFT_PX + right) / 2}" y="{height - 8}" text-anchor="middle">'
@@ -56,24 +59,26 @@ def scatter_svg(chart: Scatter, width: int, height: int) -> str:
     for dot in sorted(chart.dots, key=lambda d: d.stands_out):
         kind = series.index(dot.series) % 8
         look = f"point s{kind}" if dot.stands_out else f"point s{kind} hollow"
-        focus = ' tabindex="0"' if dot.stands_out else ""
         text = escape(dot.text)
+        # What is beaten is for the pointer; a keyboard or a screen reader walks along the front.
+        focus = f' tabindex="0" role="img" aria-label="{text}"' if dot.stands_out else ""
         parts.append(
-            f'<path class="{look}" d="{shape_path(kind, *at(dot.x, dot.y))}"{focus} role="img" '
-            f'aria-label="{text}" data-tip="{text}" data-series="{escape(dot.series)}"/>'
+            f'<path class="{look}" d="{shape_path(kind, *at(dot.x, dot.y))}"{focus} '
+            f'data-tip="{text}" data-series="{escape(dot.series)}"/>'
         )
     return "".join([*parts, "</svg>"])
 
 
-def tick_text(value: float) -> str:
-    """Write the number at a tick.
+def tick_texts(values: Sequence[float]) -> list[str]:
+    """Write the numbers at the ticks of one axis, all with a prefix or all without.
 
-    >>> tick_text(0.0), tick_text(2000.0), tick_text(2e5), tick_text(0.3)
-    ('0', '2,000', '200 k', '0.3')
+    >>> tick_texts([0.0, 0.3]), tick_texts([2000.0, 5000.0]), tick_texts([0.0, 5e3, 1e4])
+    (['0', '0.3'], ['2,000', '5,000'], ['0', '5 k', '10 k'])
     """
-    if value == 0 or PLAIN[0] <= abs(value) <= PLAIN[1]:
-        return significant(value, 6)
-    return si(value, "")
+    sizes = [abs(v) for v in values if v]
+    if all(PLAIN[0] <= v < PLAIN[1] for v in sizes):
+        return [significant(v, 6) for v in values]
+    return [si(v, "").rstrip() for v in values]
 
 
 def _named(axis: Axis, up: str, down: str) -> str:

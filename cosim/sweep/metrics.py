@@ -32,8 +32,6 @@ SPEED = (
     Metric("cycles_per_token", "cycles per token", "less", form=",.0f"),
     Metric("energy_uj_per_token", "energy per token, µJ", "less"),
     Metric("power_w", "power, W", "less"),
-    Metric("matrix_share", "matrix unit busy", "more", form=".1%"),
-    Metric("bandwidth_share", "memory bandwidth used", "more", form=".1%"),
 )
 RESOURCES = (
     Metric("luts", "LUTs", "less"),

@@ -11,6 +11,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from cosim.ir.errors import UserError
 from cosim.ir.write import new_folder, write_file
 from cosim.sweep.knobs import KNOBS
@@ -31,6 +33,7 @@ from reports.pareto_page import pareto_page
 from reports.table import Column, Table
 
 SUMMARY_SCHEMA = 1
+STUDY = "The study"
 
 
 def design_space(sweep: Sweep) -> DesignSpace:
@@ -52,6 +55,7 @@ def design_space(sweep: Sweep) -> DesignSpace:
             ),
             tuple(t.result.figures.get(name) for name in METRICS),
             t.reason,
+            t.result.binds,
             t.front,
         )
         for number, t in enumerate(sweep.tried)
@@ -64,7 +68,17 @@ def design_space(sweep: Sweep) -> DesignSpace:
         tuple(Objective(name, METRICS[name].better) for name in study.objectives),
         points,
         sweep.ties,
-        (("The study", json.dumps(study.model_dump(mode="json"), indent=1)),),
+        (
+            (
+                STUDY,
+                yaml.safe_dump(
+                    study.model_dump(mode="json"),
+                    sort_keys=False,
+                    width=90,
+                    default_flow_style=None,
+                ),
+            ),
+        ),
     )
 
 
@@ -95,7 +109,7 @@ def summary(space: DesignSpace) -> dict[str, object]:
         "schema": SUMMARY_SCHEMA,
         "name": space.name,
         "version": space.version,
-        "study": json.loads(dict(space.facts)["The study"]),
+        "study": yaml.safe_load(dict(space.facts)[STUDY]),
         "objectives": {o.key: o.better for o in space.objectives},
         "ties": space.ties,
         "tables": {

@@ -11,7 +11,7 @@ import fcntl
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
@@ -100,7 +100,7 @@ class Store:
         """Return what is kept of a point; None where nothing is, or where it is damaged."""
         try:
             data = json.loads(self._path(key).read_bytes())
-            found = Result(data["figures"], data["reason"], data["excess"])
+            found = Result(**{f.name: data[f.name] for f in fields(Result)})
             whole = data["key"] == key and data["check"] == _check(found)
         except (OSError, ValueError, KeyError, TypeError):
             return None

@@ -181,14 +181,16 @@ def test_a_run_folder_is_swept_by_its_own_graph(done, tmp_path):
 
 def test_a_point_that_deadlocks_is_a_result(base, tmp_path, monkeypatch):
     from cosim.ir.errors import UserError
-    from hw_models.simulate import simulate
+    from hw_models.evaluate import Evaluator
 
-    def sometimes(model, machine, design):
+    real = Evaluator.point_of
+
+    def sometimes(self, design):
         if design.choices.lanes.rows == 2:
             raise UserError("the design deadlocks: a waits for b, b waits for a")
-        return simulate(model, machine, design)
+        return real(self, design)
 
-    monkeypatch.setattr("cosim.sweep.evaluate.simulate", sometimes)
+    monkeypatch.setattr(Evaluator, "point_of", sometimes)
     out = tmp_path / "out"
     assert command("sweep", base / "study.yaml", "-o", out, "--executor", "serial").status == 0
     stuck = [r for r in rows(out) if r["reason"].startswith("the design deadlocks: a waits for b")]
