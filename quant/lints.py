@@ -18,6 +18,7 @@ from cosim.ir.graph import Graph, Node
 from cosim.ir.model import Model, Segment
 from cosim.ops import ALL, Contract, DecayUpdate, Dequantize, Fir, Linear
 from cosim.torch_exec import TorchExecutor
+from quant.lints_shift import frozen_decays
 
 # k of fewer LSBs is off by more than 1/32 when it is rounded.
 LEAST_DECAY_LSBS = 16.0
@@ -68,8 +69,12 @@ class Seen:
 def lint_model(model: Model, tokens: Tensor) -> tuple[Lint, ...]:
     """Return all lints of an integer model, from one run over tokens [1, T]."""
     seen = _watch(model, tokens.numpy())
+    frozen = (
+        Lint("decay resolution", f.where, f.share, 0.0, f.ones > 0, f.sentence)
+        for f in frozen_decays(model, tokens)
+    )
     found = [*_states(model, seen), *_saturations(seen), *_accumulators(model), _integers(model)]
-    return tuple(found)
+    return (*found, *frozen)
 
 
 def _watch(model: Model, tokens: np.ndarray) -> Seen:

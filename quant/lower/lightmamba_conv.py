@@ -19,6 +19,7 @@ from quant.lower.lightmamba_scaled import (
     cut,
     grouped_constant,
     quantise,
+    scaled,
     spread,
     truncate,
 )
@@ -69,18 +70,22 @@ def _window(em: Emitter, name: str, x: Fx, shape: tuple[int, int]) -> str:
 
 
 def activated(em: Emitter, src: Source[Config], layer: int, conv: Fx, z: Fx) -> Activated:
-    """Apply SiLU by table to x, B, C and z together, and quantise to 8 bits."""
+    """Apply SiLU by table to x, B, C and to z, and quantise to 8 bits.
+
+    The released machine has one such unit, which takes x and z by turns; here each has its own, so
+    that neither waits for the other. The groups of 8 are the same.
+    """
     c, p = src.config, f"layers.{layer}"
-    inner, n = c.intermediate_size, c.state_size
-    joined = em.concat(f"{p}.act_in", [conv, z])
-    act = step_look_up(em, f"{p}.act", joined, "silu", 10)
+    act = step_look_up(em, f"{p}.act", conv, "silu", 10)
     codes, shifts = quantise(em, f"{p}.act", act, 8)
-    ends = np.cumsum([0, inner, n, n, inner]).tolist()
-    x, b, c_out, gate = (
+    ends = np.cumsum([0, c.intermediate_size, c.state_size, c.state_size]).tolist()
+    x, b, c_out = (
         cut(em, f"{p}.{what}", codes, shifts, *ends[k : k + 2])
-        for k, what in enumerate(("x", "B", "C", "gate"))
+        for k, what in enumerate(("x", "B", "C"))
     )
-    return Activated(x, b, c_out, gate)
+    return Activated(
+        x, b, c_out, scaled(em, f"{p}.gate", step_look_up(em, f"{p}.gate", z, "silu", 10), 8)
+    )
 
 
 def step_look_up(em: Emitter, name: str, x: Fx, function: str, frac: int) -> Fx:

@@ -81,6 +81,13 @@ def compared(v, values):
         elif name == "h1.s":
             each = np.repeat(values["layers.0.ssm.update.shift"], 8, axis=-1)[..., :per]
             yield name, want, np.moveaxis(each, 0, 1).reshape(n, heads * per)
+        elif name in (
+            "act",
+            "act.q",
+        ):  # one table look-up there, one for x, B, C and one for z here
+            suffix = name.removeprefix("act")
+            parts = [values[f"layers.0.{k}{suffix}"] for k in ("act", "gate")]
+            yield name, want, np.concatenate(parts)
         elif name != "dAh":  # the release's sum without its addend: part of one operator here
             yield name, want, values[f"layers.0.{names[name]}"].reshape(want.shape)
 

@@ -4,13 +4,21 @@ The figures for decays and layers of Mamba2-2.7B come from the notes on the rele
 deadband's from a simulation of their own. Here both come out of the recipe's own operators.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
 from cosim.ir.types import i
 from cosim.ops import DecayUpdate, Dequantize, GroupShift, Quantize, ShiftDecay
+from cosim.torch_exec import TorchExecutor
 from quant.lower.lightmamba_scaled import quantise_constant
 from quant.lower.lightmamba_tables import released
+from quant.passes.quantise_weights import QuantiseWeights
+from quant.quantise import quantise
+from quant.recipes import RECIPES
+from tests.quant.random_models import random_model, random_tokens
 
 GROUP, STATE_FRAC, FINE_BITS = 8, 19, 15
 
@@ -150,3 +158,34 @@ def test_both_defects_at_once_keep_a_state_for_ever():
     first, _ = decayed(0.995, 0, 8, fine=False, seed=3)
     assert np.array_equal(got, first)
     assert np.abs(real).max() < 1e-3
+
+
+def test_the_lint_counts_the_decays_that_are_one_in_a_whole_model():
+    """A_log as low as -8 makes heads so slow that they never forget; the lint says how many."""
+    model = random_model("mamba2", 2, num_heads=3, head_dim=16, state_size=16)
+    slow = dict(model.weights)
+    for layer in (0, 1):
+        slow[f"backbone.layers.{layer}.mixer.A_log"] = torch.tensor([-8.0, 1.0, -8.0])
+    model = replace(model, weights=slow)
+    tokens = random_tokens(model, 2, 40)
+    passes = (replace(p, rounding="nearest") if isinstance(p, QuantiseWeights) else p
+              for p in RECIPES["lightmamba"].passes)  # fmt: skip
+    done = quantise("x", model, replace(RECIPES["lightmamba"], passes=tuple(passes)), tokens)
+    told = [x for x in done.lints if x.kind == "decay resolution"]
+    run = TorchExecutor(done.model).run({"token": tokens[:1].numpy()}, keep=None)
+    assert [x.where for x in told] == [f"step/layers.{k}.ssm.update" for k in (0, 1)]
+    for layer, lint in enumerate(told):
+        codes = run.values[f"step/layers.{layer}.dA.q"] << run.values[f"step/layers.{layer}.dA.s"]
+        ones = codes >= 64
+        assert ones[..., [0, 2]].all()
+        assert lint.value == ones.mean()
+        assert lint.warns
+        heads = int(ones.any(axis=(0, 1)).sum())
+        assert f"{ones.sum()} of 120 decays" in lint.sentence
+        assert f"in {heads} of 3 heads; the next one is 63/64" in lint.sentence
+    fine = quantise("x", model, replace(
+        RECIPES["lightmamba-decay"],
+        passes=tuple(replace(p, rounding="nearest") if isinstance(p, QuantiseWeights) else p
+                     for p in RECIPES["lightmamba-decay"].passes),
+    ), tokens)  # fmt: skip
+    assert not any("exactly 1, in" in x.sentence for x in fine.lints)
