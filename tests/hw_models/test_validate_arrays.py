@@ -24,11 +24,17 @@ from tests.benchmarks import array_speed
 FFN = Product(512, 768, 3072)
 # Runs of scalesim 3.0.0 with operands that are always there (its count, from 0, plus 1).
 RUNS = [
-    ("ws", Product(16, 64, 64), 440),
-    ("os", Product(16, 64, 64), 252),
-    ("ws", Product(1, 768, 3072), 218_880),
-    ("os", Product(1, 768, 3072), 79_680),
-    ("ws", FFN, 1_396_224),
+    ("ws", 32, 32, Product(16, 64, 64), 440),
+    ("os", 32, 32, Product(16, 64, 64), 252),
+    ("ws", 32, 32, Product(1, 768, 3072), 218_880),
+    ("os", 32, 32, Product(1, 768, 3072), 79_680),
+    ("ws", 32, 32, FFN, 1_396_224),
+    ("ws", 8, 4, Product(10, 21, 13), 336),
+    ("os", 8, 4, Product(10, 21, 13), 248),
+    ("is", 8, 4, Product(10, 21, 13), 279),
+    ("ws", 4, 8, Product(10, 21, 13), 288),
+    ("os", 4, 8, Product(10, 21, 13), 186),
+    ("is", 4, 8, Product(10, 21, 13), 324),
 ]
 
 
@@ -36,9 +42,9 @@ def preset(name: str, rows: int = 32, columns: int = 32) -> Array:
     return next(a for a in array_presets(rows, columns) if a.name == name)
 
 
-@pytest.mark.parametrize(("name", "product", "cycles"), RUNS)
-def test_scalesim_said_so(name, product, cycles):
-    assert scalesim_cycles(preset(name), product) == cycles
+@pytest.mark.parametrize(("name", "rows", "columns", "product", "cycles"), RUNS)
+def test_scalesim_said_so(name, rows, columns, product, cycles):
+    assert scalesim_cycles(preset(name, rows, columns), product) == cycles
 
 
 def test_scalesim_does_not_shift_out_the_outputs_that_stay():

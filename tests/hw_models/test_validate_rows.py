@@ -8,13 +8,16 @@ import pytest
 from cosim.design import Choices, Lanes
 from cosim.flow.validate import fastmamba_recipe, lightmamba_recipe
 from cosim.ir.errors import InternalError, UserError
+from cosim.ir.graph import GraphBuilder
 from cosim.ir.model import Model
+from cosim.ir.types import TensorType, i
 from cosim.machine import load_machine
+from cosim.ops import Push
 from cosim.reference import run
 from hw_models.simulate import simulate
 from hw_models.validate import ablation, fastmamba, lightmamba, streams
 from hw_models.validate.cut import layers_only
-from hw_models.validate.own import own_design
+from hw_models.validate.own import Own, own_design
 from hw_models.validate.row import WITHIN_3_POINTS, WITHIN_5, Row
 from quant.configs import find_config
 from quant.from_config import lower_config
@@ -128,6 +131,20 @@ def test_the_cut_leaves_out_the_head_and_the_embedding():
     assert not {"embed", "argmax"} & {r.op for r in simulate(cut, machine).operators}
 
 
+def test_the_cut_leaves_states_outside_the_layers_out():
+    b = GraphBuilder("step")
+    x = b.input("x", TensorType.full(i(8), (8,)))
+    h = b.state("h", TensorType.full(i(8), (4, 8)))
+    b.update("h", b.add("pushed", Push(), h, x))
+    g = b.state("layers.0.h", TensorType.full(i(8), (4, 8)))
+    b.update("layers.0.h", b.add("layers.0.pushed", Push(), g, x))
+    b.output("y", "layers.0.pushed")
+    cut = layers_only(graphs.model_of(b)).segments[0].graph
+    assert list(cut.states) == ["layers.0.h"]
+    assert cut.inputs == ("x",)
+    assert [n.name for n in cut.nodes] == ["layers.0.pushed", "out.0"]
+
+
 def test_a_cut_needs_layers_and_one_segment():
     with pytest.raises(UserError, match="7 segments, but only one step graph"):
         layers_only(graphs.typeseg())
@@ -205,18 +222,23 @@ def test_our_own_design_is_put_under_the_bound_of_its_memory():
     assert own.resources.keys() == own.budget.keys()
 
 
+def test_a_share_is_of_the_bound():
+    assert Own("u280", "m", 50.0, 200.0, {}, {}, "", "").share_percent == 25
+
+
 def test_a_design_without_weights_in_memory_has_no_such_bound():
     with pytest.raises(UserError, match="keeps its weights on chip, so that no memory bounds it"):
         own_design(graphs.small_mamba2(), MACHINE, "w4a4")
 
 
-def test_the_convolutions_blocks_are_those_of_its_constants_and_windows(small):
-    """A memory's blocks grow with the layers it serves; without the FIR unit they are gone."""
-    blocks = [
-        ablation.convolution_blocks(published(layers, 640), MACHINE, lightmamba.REORDERED)
-        for layers in (2, 48)
-    ]
-    assert 0 <= blocks[0] < blocks[1]
+def test_the_convolutions_blocks_are_those_of_its_constants_and_windows():
+    """By hand: 640 x 2 + 16 x 2 channels are 164 rows of 8 lanes in each of 48 layers.
+
+    4 taps, 4 values of a window and a 32-bit bias are 256 bits a row each: 7,872 rows of them take
+    4 x 2 URAM of 4096 x 72.
+    """
+    choices = replace(lightmamba.REORDERED, places=STREAMED.places)
+    assert ablation.convolution_blocks(published(48, 640), MACHINE, choices) == 3 * 8
 
 
 @pytest.mark.parametrize("bits", [4, 8])
