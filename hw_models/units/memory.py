@@ -24,6 +24,7 @@ from hw_models.steps import Flow, encode, lay_rows
 from hw_models.units.state import STATE_IN, STATE_OUT
 
 STATE_WRITTEN = "state.written"
+BUFFER_STAGES = 2  # a block memory is written, and read
 
 
 def paced(program: Program, pace: Pace) -> Program:
@@ -62,6 +63,35 @@ def weights(task: str, into: str, beats: int, beat_bits: int, port: Port) -> Pro
     """Return the firings that fetch the weights of one linear task into a FIFO."""
     kind = Firing((), (into,), port.latency_cycles, task=task)
     return paced(Program.of((beats, kind)), port.pace(beat_bits))
+
+
+def reused(task: str, into: str, out: str, beats: int, uses: int, tile_beats: int) -> Program:
+    """Return the firings of a double buffer that gives each tile of weights `uses` times.
+
+    The first pass hands a tile's beats on as they come in from FIFO `into` and keeps them; the
+    others give them again. The next tile comes in meanwhile: the other half is that FIFO, which
+    must be a tile deep. A tile then takes the longer of its fetch and its uses, and the memory is
+    two tiles (`double_buffer_beats`). The last tile may be shorter.
+    """
+    first = Firing((into,), (out,), BUFFER_STAGES, task=task)
+    again = replace(first, pops=())
+    runs: list[tuple[int, Firing]] = []
+    for start in range(0, beats, tile_beats):
+        tile = min(tile_beats, beats - start)
+        runs += [(tile, first), (tile * (uses - 1), again)]
+    return Program.of(*runs)
+
+
+def double_buffer_beats(beats: int, uses: int, tile_beats: int) -> int:
+    """Return the beats that a task's weights hold on chip: two tiles, or none without re-use.
+
+    >>> [double_buffer_beats(n, uses, 16) for n, uses in ((100, 1), (100, 8), (9, 8))]
+    [0, 32, 9]
+    """
+    if uses == 1:
+        return 0
+    # What fits one tile is fetched once and never waits for a second half.
+    return beats if beats <= tile_beats else 2 * tile_beats
 
 
 def embedding(flow: Flow, unit: Unit, port: Port | None) -> Program:

@@ -67,3 +67,41 @@ def test_runs_are_few():
     program = memory.weights("w", "into", 2_000_000, 512, Port(Fraction(400), 9, Fraction(32_768)))
     assert program.times.size <= 2 * -(-2_000_000 // 64)
     assert len(program.kinds) <= 4
+
+
+def double_buffered(beats, uses, tile, port, depth):
+    """Time port, double buffer and a taker that is always ready."""
+    fill = memory.weights("w", "fill", beats, 512, port)
+    buffer = memory.reused("w", "fill", "out", beats, uses, tile)
+    take = Program.of((beats * uses, Firing(("out",), (), 1, task="t")))
+    actors = (Actor("port", before=fill), Actor("buffer", before=buffer),
+              Actor("taker", before=take))  # fmt: skip
+    return solve(Network(actors, {"fill": Channel(depth), "out": Channel(8)}))
+
+
+@pytest.mark.parametrize("uses", [1, 2, 3, 16])
+def test_a_double_buffer_hides_the_fetch_behind_the_uses_or_the_other_way_round(uses):
+    """A port of one beat in 3 cycles: a tile of 32 takes the longer of 96 and 32 x uses cycles."""
+    tiles, tile = 20, 32
+    port = Port(Fraction(512, 3), 40, Fraction(512))
+    timing = double_buffered(tiles * tile, uses, tile, port, tile)
+    each, took = max(3 * tile, tile * uses), int(timing.finish("buffer")[0])
+    # Before the first beat there is the latency; after the last fetch, the last tile's other uses.
+    assert tiles * each <= took <= tiles * each + port.latency_cycles + 3 * tile + tile * uses
+
+
+def test_half_a_buffer_does_not_hide_it():
+    """With a FIFO of one beat nothing is fetched while a tile is used: both times add up."""
+    tiles, tile, uses = 20, 32, 6
+    port = Port(Fraction(512, 3), 1, Fraction(512))
+    whole = int(double_buffered(tiles * tile, uses, tile, port, tile).finish("buffer")[0])
+    single = int(double_buffered(tiles * tile, uses, tile, port, 1).finish("buffer")[0])
+    assert whole == pytest.approx(tiles * tile * uses, rel=0.06)
+    assert single == pytest.approx(tiles * (3 * tile + tile * (uses - 1)), rel=0.02)
+
+
+@pytest.mark.parametrize(("beats", "uses", "tile"), [(64, 4, 16), (70, 3, 16), (5, 7, 16)])
+def test_every_beat_is_fetched_once_and_given_as_often_as_it_is_used(beats, uses, tile):
+    program = memory.reused("w", "fill", "out", beats, uses, tile)
+    assert program.beats("fill", pushed=False) == beats
+    assert program.beats("out", pushed=True) == beats * uses == program.busy_cycles
