@@ -12,7 +12,6 @@ from cosim.machine.blocks import (
     URAM_OF,
     bram_blocks,
     fewest,
-    rows_of,
     uram_blocks,
 )
 
@@ -83,15 +82,3 @@ def test_blocks_hold_at_least_the_bits_and_more_memory_is_never_fewer():
 
 def test_nothing_takes_nothing():
     assert bram_blocks(0, 5) == uram_blocks(5, 0) == 0
-
-
-def test_words_in_order_share_rows():
-    """A state of 655,360 words of 16 bits in URAM: four to a row, a quarter of the blocks."""
-    width, depth = rows_of(16, 655_360, 72)
-    assert (width, depth) == (64, 163_840)
-    assert uram_blocks(16, 655_360) == 160
-    assert uram_blocks(width, depth) == 40
-    for word, count in ((1, 1), (7, 100), (36, 3), (72, 9), (73, 9), (500, 2)):
-        width, depth = rows_of(word, count, 72)
-        assert width * depth >= word * count
-        assert width <= max(72, word)

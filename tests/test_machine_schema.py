@@ -58,6 +58,7 @@ SET = {
     "a part for a whole": (("logic", "dsps"), "value", 1.5),
     "a clock of zero": (("clock", "frequency_mhz"), "value", 0),
     "a bandwidth of zero": ((*HBM, "rate_mt_s"), "value", 0),
+    "a clock of all but zero": (("clock", "frequency_mhz"), "value", 1e-12),
     "fewer than none": (("logic", "urams"), "value", -1),
     "a share above one": ((*HBM, "efficiency"), "value", 1.01),
     "a share of zero": (("logic", "lut_share"), "value", 0),
@@ -98,9 +99,13 @@ def test_what_the_schema_allows_the_reader_allows(validator, path, value):
 
 
 def test_what_only_the_reader_sees(validator):
-    """Two memories of one name, and a stated bandwidth that the channels do not give."""
+    """Two memories of one name, watts of all but 0, a bandwidth that the channels do not give."""
     tree = preset("u280")
     tree["memories"] *= 2
+    assert validator.is_valid(tree)
+    assert not is_read(tree)
+    tree = preset("u280")
+    at(tree, ("power", "static_w"))["value"] = 1e-12
     assert validator.is_valid(tree)
     assert not is_read(tree)
     tree = preset("u280")

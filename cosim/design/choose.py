@@ -107,10 +107,9 @@ def _matrix_size(
         return 1, 1
     best: tuple[float, int, int, int] | None = None
     # Wide sums and few rows: the input is shared by rows, and each row is a wide output.
-    columns = _power_of_two(wanted**0.5)
+    columns, most = min(_power_of_two(wanted**0.5), MOST_COLUMNS), max(s.rows for s, _ in shapes)
     while columns <= MOST_COLUMNS:
-        rows = np.arange(1, max(2, ceil(1.2 * wanted / columns) + 1))
-        rows = rows[rows <= max(s.rows for s, _ in shapes)]
+        rows = np.arange(1, min(max(2, ceil(1.2 * wanted / columns) + 1), most + 1))
         steps, bits = np.zeros(rows.size), np.zeros(rows.size)
         for s, n in shapes:
             one = np.ceil(s.rows / rows) * (

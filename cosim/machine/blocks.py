@@ -73,16 +73,3 @@ def fewest(width_bits: int, depth: int, shapes: Shapes) -> int:
 def _choices(shapes: Shapes) -> tuple[Shapes, ...]:
     """Return every choice of some of the shapes."""
     return tuple(c for n in range(len(shapes) + 1) for c in combinations(shapes, n))
-
-
-def rows_of(width_bits: int, depth: int, row_bits: int) -> tuple[int, int]:
-    """Return the (width, depth) of a memory read in order whose words share rows of `row_bits`.
-
-    A FIFO or a prefetched tile needs no word by itself, so that as many words as fit stand side by
-    side in a row, and a register takes a row apart.
-
-    >>> rows_of(16, 655360, 72), rows_of(100, 7, 72)
-    ((64, 163840), (100, 7))
-    """
-    packed = max(row_bits // max(width_bits, 1), 1)
-    return width_bits * packed, -(-depth // packed)

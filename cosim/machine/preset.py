@@ -19,7 +19,7 @@ from cosim.machine.memory import Memory
 
 T = TypeVar("T")
 NUMBER_KEYS = ("value", "kind", "source")
-LARGEST = 10**18
+LARGEST, SMALLEST = 10**18, 1e-9
 TAG = "tag:yaml.org,2002:"
 
 
@@ -163,6 +163,8 @@ class _Reader:
         made = yaml.safe_load(value.value)
         if not isinstance(made, int | float) or not abs(made) < LARGEST:
             raise self.fault(value, f"{path}.value must be a number below 1e18, got {value.value}")
+        if made and abs(made) < SMALLEST:
+            raise self.fault(value, f"{path}.value is {made:g}, which is too near to 0; mend it")
         return int(made) if whole else float(made)
 
 

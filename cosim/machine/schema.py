@@ -1,7 +1,7 @@
 """Write the JSON Schema of a machine file, read off the dataclasses that hold it.
 
 What a schema cannot say is left to `read_machine`: keys that stand twice, names that two memories
-share, a stated bandwidth that the channels do not give.
+share, a stated bandwidth that the channels do not give, what may be 0 and is all but 0.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias, get_args, get_origin, get_type_hints
 from cosim.machine.board import KINDS, Machine
 from cosim.machine.limits import Limits, limits_of
 from cosim.machine.memory import Memory
-from cosim.machine.preset import LARGEST
+from cosim.machine.preset import LARGEST, SMALLEST
 
 Json: TypeAlias = dict[str, object]
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -54,7 +54,7 @@ def _value(hint: object, limits: Limits | None) -> Json:
 def _number(whole: bool, limits: Limits) -> Json:
     """Describe a number: its value within its limits, its kind, its source."""
     value: Json = {"type": "integer" if whole else "number", "exclusiveMaximum": LARGEST}
-    value["minimum" if limits.zero_is_fine else "exclusiveMinimum"] = 0
+    value["minimum"] = 0 if limits.zero_is_fine else 1 if whole else SMALLEST
     if limits.most is not None:
         value["maximum"] = limits.most
     return {

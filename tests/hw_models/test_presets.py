@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -61,3 +62,16 @@ def test_the_largest_published_one_fits_or_a_sentence_says_why_not(name):
     else:
         design = default_design(model, machine)
         assert all(design.resources[r] <= design.budget[r] for r in design.budget)
+
+
+@pytest.mark.parametrize("mhz", [1e-6, 0.3, 3.0, 70.0, 1e6])
+def test_odd_clocks_are_priced_or_a_sentence_says_why_not(mhz):
+    """A clock in GHz by mistake, or far too fast: the memory then brings many beats, or few."""
+    machine = load_machine("u280")
+    odd = replace(machine, clock=replace(machine.clock, frequency_mhz=mhz))
+    try:
+        found = simulate(shipped(), odd)
+    except UserError as error:
+        assert "machine u280 is too small for mamba2-py-1m" in str(error)  # noqa: PT017
+    else:
+        assert found.tokens_per_second > 0
