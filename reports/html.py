@@ -104,11 +104,14 @@ def _hardware(run: Summary, tables: dict[str, Table]) -> str:
         parts.append(_details("Every operator", search + table_html(table, tall=True)))
     if "units" in tables:
         parts.append(_details("Units in numbers", table_html(tables["units"], tall=True)))
-    if "unit_rooflines" in tables:
-        body = table_html(tables["unit_rooflines"], tall=True)
-        parts.append(_details("Units against their ceilings", body))
-    if "stalls" in tables:
-        parts.append(_details("Who waits for whom", table_html(tables["stalls"], tall=True)))
+    for name, title in (
+        ("unit_rooflines", "Units against their ceilings"),
+        ("stalls", "Who waits for whom"),
+        ("storage", "What is kept where"),
+        ("gpus", "GPUs at the same bits"),
+    ):
+        if name in tables:
+            parts.append(_details(title, table_html(tables[name], tall=True)))
     return "\n".join(parts)
 
 

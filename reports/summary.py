@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reports import accuracy, coverage, energy, exactness, latency, lints, roofline
+from reports import (
+    accuracy,
+    baseline,
+    coverage,
+    energy,
+    exactness,
+    latency,
+    lints,
+    roofline,
+    storage,
+)
 from reports.accuracy import Accuracy
+from reports.baseline import BaselineRow
 from reports.coverage import Coverage, OperatorRow
 from reports.energy import Constant, EnergyPart, Rule
 from reports.exactness import Exactness
 from reports.latency import Speed, UnitUse
 from reports.lints import LintRow, StepRow
 from reports.roofline_units import UnitPoint, unit_points, unit_table
+from reports.storage import StorageRow
 from reports.table import Origin, Table
 from reports.timeline import Stall, TaskSpan, stalls_table
 
@@ -63,6 +75,8 @@ class Summary:
     units: tuple[UnitUse, ...] = ()
     spans: tuple[TaskSpan, ...] = ()
     stalls: tuple[Stall, ...] = ()
+    storage: tuple[StorageRow, ...] = ()
+    gpus: tuple[BaselineRow, ...] = ()
     costs: tuple[RecipeCosts, ...] = ()
     energy: tuple[EnergyPart, ...] = ()
     machine_constants: tuple[Constant, ...] = ()
@@ -86,6 +100,8 @@ class Summary:
             latency.units_table(self.units),
             stalls_table(self.stalls),
             unit_table(self.unit_points()),
+            storage.table(self.storage),
+            baseline.table(self.gpus),
             roofline.merged_table(costs),
             lints.steps_table(self.steps),
             lints.lints_table(self.lints),

@@ -67,6 +67,8 @@ def walk(request: Request, folder: RunFolder) -> Summary:
         units=tuple(u for s in simulated.values() for u in s.units),
         spans=tuple(x for s in simulated.values() for x in s.spans),
         stalls=tuple(x for s in simulated.values() for x in s.stalls),
+        storage=tuple(x for s in simulated.values() for x in s.storage),
+        gpus=tuple(x for s in simulated.values() for x in s.gpus),
         costs=tuple(s.costs for s in simulated.values()),
         energy=tuple(e for s in simulated.values() for e in s.energy),
         machine_constants=first.machine_constants if first else (),

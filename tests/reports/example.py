@@ -1,12 +1,14 @@
 """One run with invented numbers of plausible size, for tests of what is drawn from it."""
 
 from reports.accuracy import Accuracy
+from reports.baseline import BaselineRow
 from reports.coverage import Coverage, OperatorRow
 from reports.energy import Constant, EnergyPart, Rule
 from reports.exactness import Exactness
 from reports.latency import Speed, UnitUse
 from reports.lints import LintRow, StepRow
 from reports.roofline import Ceilings, OperatorCost
+from reports.storage import StorageRow
 from reports.summary import RecipeCosts, Sample, Summary
 from reports.timeline import Stall, TaskSpan
 
@@ -144,6 +146,8 @@ def summary(first: str | None = None) -> Summary:
             for r in RECIPES
             for cause, fifo, other in (("input", "norm -> in_proj", "norm"), ("room", "x", "fir"))
         ),
+        storage=tuple(StorageRow(r, "weights", "memory", 9e5, 9e5, 0.0) for r in RECIPES),
+        gpus=tuple(BaselineRow(r, "a GPU", 9e5, 1e6, 3e-4, "bandwidth, watts") for r in RECIPES),
         costs=tuple(
             RecipeCosts(
                 r,
