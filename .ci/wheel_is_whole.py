@@ -1,7 +1,7 @@
 """Check an installed wheel: it holds every tracked file of the packages, and they all import.
 
 Run by `.ci/run` with the Python of an environment that holds nothing but the wheel and what it
-requires, the extra `rtl` included: `python wheel_is_whole.py CHECKOUT WHEEL`.
+requires, the extras `rtl` and `sweep` included: `python wheel_is_whole.py CHECKOUT WHEEL`.
 """
 
 import importlib
