@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cosim.flow.progress import Progress
@@ -28,6 +29,7 @@ from hw_models.validate.row import Row
 from quant.configs import find_config
 from quant.formats import ActFormat, SsmFormat
 from quant.from_config import lower_config
+from quant.passes.lightmamba import GROUP
 from quant.passes.lower_graph import LowerGraph
 from quant.passes.quantise_weights import QuantiseWeights
 from quant.passes.rotate_online import RotateOut
@@ -43,13 +45,17 @@ PRODUCT, ARRAY = (512, 768, 3072), (32, 32)
 
 
 def lightmamba_recipe(bits: int) -> Recipe:
-    """Return the formats that LightMamba publishes, for weights of so many bits.
+    """Return LightMamba's released graph with the rotation of its paper, at 4 or 8 bits.
 
-    Groups of 128 weights with two-term power-of-two scales, groups of 8 activations, an online
-    rotation, 8-bit operands and an 8-bit state with a scale per group of 8 (its released code).
+    What is released has 4 bits: at 8, weights and inputs of linear layers alone are wider.
     """
-    ssm = SsmFormat(conv_bits=8, tap_bits=8, operand_bits=8, state="int8 group")
-    return _as_published(f"lightmamba w{bits}a{bits}", WeightFormat(bits, 128, "two_term"), ssm)
+    released = find_recipe("lightmamba-hadamard")
+    weights = WeightFormat(bits, GROUP, "two_shift")
+    passes = tuple(
+        replace(p, default=weights) if isinstance(p, QuantiseWeights) else p
+        for p in released.passes
+    )
+    return replace(released, name=f"lightmamba w{bits}a{bits}", passes=passes)
 
 
 def fastmamba_recipe() -> Recipe:
@@ -57,14 +63,15 @@ def fastmamba_recipe() -> Recipe:
 
     A scale per row of weights is assumed.
     """
-    ssm = SsmFormat(conv_bits=8, tap_bits=8, operand_bits=16, state="int16")
-    return _as_published("fastmamba w8a8", WeightFormat(8, 0, "pot"), ssm)
-
-
-def _as_published(name: str, weights: WeightFormat, ssm: SsmFormat) -> Recipe:
-    act = ActFormat(weights.bits, group=8)
-    passes = (RotateOut(), QuantiseWeights(weights), LowerGraph(act, ssm))
-    return Recipe(name, "as published", passes)
+    passes = (
+        RotateOut(),
+        QuantiseWeights(WeightFormat(8, 0, "pot")),
+        LowerGraph(
+            ActFormat(8, group=8),
+            SsmFormat(conv_bits=8, tap_bits=8, operand_bits=16, state="int16"),
+        ),
+    )
+    return Recipe("fastmamba w8a8", "as published", passes)
 
 
 def validate(

@@ -123,7 +123,7 @@ def memory_rows(model: Model, machine: Machine) -> list[Row]:
         Row(
             f"VCK190 W4A4, intermediates {name}", "URAM", "blocks", ABLATION, given[name],
             modelled=used[name], aim=WITHIN_10, rests_on=f"{WIDTHS}; {how[name]}; {less}",
-            unknown="what its URAM holds; its products' width (24 bits here, 32 to 38 in its code)",
+            unknown="what its URAM holds",
         )
         for name in ("whole", "tiled")
     ]  # fmt: skip

@@ -138,11 +138,14 @@ def _norm(em: Emitter, src: Source[Config], name: str, weight: str, x: Fx, where
 def _project(
     em: Emitter, src: Source[Config], layer: int, x: Fx, where: Projection, order: int
 ) -> Fx:
-    """Quantise to 4 bits, multiply by 4-bit weights with scales 2^a + 2^b, and cut the sum."""
+    """Quantise as wide as the weights, multiply, and cut the sum.
+
+    Released are 4 bits; the scales of weights are 2^a + 2^b.
+    """
     name = f"layers.{layer}.{where.name}"
     matrix = f"backbone.layers.{layer}.mixer.{where.name}.weight"
     weight = src.matrices[matrix]
-    codes, shifts = quantise(em, name, x, 4)
+    codes, shifts = quantise(em, name, x, weight.code_type.bits)
     stored = src.weight_name(matrix, order)
     w = em.const(stored, weight.codes, weight.shape, weight.code_type)
     m = em.const(

@@ -22,6 +22,7 @@ from hw_models.validate.row import WITHIN_3_POINTS, WITHIN_5, Row
 from quant.configs import find_config
 from quant.from_config import lower_config
 from quant.models.mamba2 import Config as Mamba2
+from quant.recipes import find_recipe
 from tests.hw_models import graphs
 
 MACHINE = load_machine("lightmamba-vck190")
@@ -152,11 +153,17 @@ def test_a_cut_needs_layers_and_one_segment():
         layers_only(graphs.projection())
 
 
+CONFIG = Mamba2(
+    vocab_size=50, hidden_size=40, intermediate_size=80, state_size=16, num_hidden_layers=2,
+    num_heads=10, head_dim=8, n_groups=1,
+)  # fmt: skip
+
+
 def published(layers: int, hidden: int) -> Model:
     """Return the layers of a Mamba-2 in the published formats."""
-    config = Mamba2(
-        vocab_size=50, hidden_size=hidden, intermediate_size=2 * hidden, state_size=16,
-        num_hidden_layers=layers, num_heads=hidden // 4, head_dim=8, n_groups=1,
+    config = replace(
+        CONFIG, hidden_size=hidden, intermediate_size=2 * hidden, num_heads=hidden // 4,
+        num_hidden_layers=layers,
     )  # fmt: skip
     return layers_only(lower_config("small", config, lightmamba_recipe(4)))
 
@@ -168,13 +175,24 @@ def small() -> Model:
 
 
 def test_the_published_formats_are_those_of_the_released_code(small):
-    """4-bit weights with a scale per 128 inputs, 8-bit operands, 8-bit states per group of 8."""
+    """4-bit weights with a scale per 128 inputs, 8-bit operands, states of 8 bits and 4 per 8."""
     types = small.segments[0].graph.types
     codes = [t for t in types.values() if t.shape == (2 * 80 + 2 * 16 + 10, 40)]
     assert {t.dtype.bits for t in codes} == {4}
-    assert {types[f"layers.0.{v}"].dtype.bits for v in ("x", "B", "C", "conv_in")} == {8}
-    assert types["layers.0.ssm.h"].dtype.bits == 8
-    assert types["layers.0.ssm.h.scale"].shape[-1] == -(-types["layers.0.ssm.h"].shape[-1] // 8)
+    assert {types[f"layers.0.{v}.q"].dtype.bits for v in ("x", "B", "C", "conv_in")} == {8}
+    assert types["layers.0.in_proj.q"].dtype.bits == 4
+    h, shift = types["layers.0.ssm.h"], types["layers.0.ssm.h.shift"]
+    assert (h.dtype.bits, shift.dtype.bits, h.size) == (8, 4, 8 * shift.size)
+
+
+def test_8_bits_widen_the_linear_layers_alone(small):
+    config = replace(CONFIG, num_hidden_layers=2)
+    wide = layers_only(lower_config("small", config, lightmamba_recipe(8))).segments[0].graph
+    narrow = small.segments[0].graph
+    assert list(wide.types) == list(narrow.types)
+    wider = {n for n in wide.types if wide.types[n].dtype.bits > narrow.types[n].dtype.bits}
+    assert all("_proj" in n or ".residual" in n for n in wider)
+    assert wide.types["layers.0.in_proj.q"].dtype.bits == 8
 
 
 def test_the_fitted_efficiency_gives_the_speed_it_was_fitted_to(small):
@@ -203,11 +221,10 @@ def test_one_of_two_modules_has_half_the_bandwidth():
 
 
 def test_our_own_design_is_put_under_the_bound_of_its_memory():
-    config = Mamba2(
-        vocab_size=50, hidden_size=256, intermediate_size=512, state_size=16,
-        num_hidden_layers=4, num_heads=64, head_dim=8, n_groups=1,
-    )  # fmt: skip
-    model = lower_config("small", config, lightmamba_recipe(8))
+    config = replace(
+        CONFIG, hidden_size=256, intermediate_size=512, num_heads=64, num_hidden_layers=4
+    )
+    model = lower_config("small", config, find_recipe("w8a8"))
     little = replace(MACHINE, logic=replace(MACHINE.logic, urams=0, brams=80))
     own = own_design(model, lightmamba.with_efficiency(little, 0.05), "test")
     assert own.machine == "lightmamba-vck190"
@@ -232,36 +249,35 @@ def test_a_design_without_weights_in_memory_has_no_such_bound():
 
 
 def test_the_convolutions_blocks_are_those_of_its_constants_and_windows():
-    """By hand: 640 x 2 + 16 x 2 channels are 164 rows of 8 lanes in each of 48 layers.
+    """By hand: 640 x 2 + 16 x 2 channels are 164 rows of 8 lanes, in 48 layers 7,872.
 
-    4 taps, 4 values of a window and a 32-bit bias are 256 bits a row each: 7,872 rows of them take
-    4 x 2 URAM of 4096 x 72.
+    Rows of 256 bits of taps, as many of a window, 64 of bias and 128 of a window's scales take
+    8, 8, 2 and 4 URAM of 8192 x 36 (Versal); 40 bits of the taps' scales, half as deep, take 1 of
+    4096 x 72; the bias's scales are small enough for BRAM.
     """
     choices = replace(lightmamba.REORDERED, places=STREAMED.places)
-    assert ablation.convolution_blocks(published(48, 640), MACHINE, choices) == 3 * 8
+    blocks = ablation.convolution_blocks(published(48, 640), MACHINE, choices)
+    assert blocks == 8 + 8 + 2 + 4 + 1
 
 
 @pytest.mark.parametrize("bits", [4, 8])
 def test_mamba2_27bs_speed_lies_under_the_bytes_and_products_counted_by_hand(bits):
-    """Weights, a multiplier of 8 bits per 128, and 8-bit states with 5 bits per 8, twice."""
+    """Weights, a scale of 9 bits per 128, and 8-bit states with 4 bits per 8 of them, twice."""
     model = layers_only(lower_config("m", find_config("mamba2-2.7b"), lightmamba_recipe(bits)))
     found = lightmamba.run(model, MACHINE, lightmamba.REORDERED)
     products = 64 * (10576 * 2560 + 2560 * 5120)
     states = 64 * 80 * 64 * 128
-    moved = products * bits / 8 + products / 128 + 2 * states * (1 + 5 / 8 / 8)
+    moved = products * bits / 8 + products / 128 * 9 / 8 + 2 * states * (1 + 4 / 8 / 8)
     assert lightmamba.bytes_per_token(found) == pytest.approx(moved, rel=1e-12)
     bound = min(12e9 * 0.93 / moved, 64 * 400e6 / products)
     assert 0.95 * bound < found.tokens_per_second < bound
 
 
-def test_fastmambas_formats(small):
+def test_fastmambas_formats():
     """8-bit weights, a 16-bit state without scales."""
-    config = Mamba2(
-        vocab_size=50, hidden_size=40, intermediate_size=80, state_size=16,
-        num_hidden_layers=2, num_heads=10, head_dim=8, n_groups=1,
-    )  # fmt: skip
+    config = CONFIG
     graph = layers_only(lower_config("m", config, fastmamba_recipe())).segments[0].graph
     assert graph.types["layers.0.ssm.h"].dtype.bits == 16
-    assert set(graph.states) < set(small.segments[0].graph.states)
+    assert not any("scale" in state or "shift" in state for state in graph.states)
     codes = [t for t in graph.types.values() if t.shape == (2 * 80 + 2 * 16 + 10, 40)]
     assert {t.dtype.bits for t in codes} == {8}
