@@ -148,6 +148,7 @@ def designs_table(designs: Sequence[Own]) -> Table:
     columns = (
         Column("machine", "machine"),
         Column("model", "model"),
+        Column("found_by", "found by"),
         Column("tokens_per_s", "tokens/s", "modelled"),
         Column("bound_tokens_per_s", "memory's bound", "derived"),
         Column("share_percent", "of the bound, %", "modelled", ".1f"),
@@ -157,7 +158,7 @@ def designs_table(designs: Sequence[Own]) -> Table:
     )
     cells: tuple[tuple[Cell, ...], ...] = tuple(
         (
-            d.machine, d.model, d.tokens_per_s, d.bound_tokens_per_s, d.share_percent,
+            d.machine, d.model, d.found_by, d.tokens_per_s, d.bound_tokens_per_s, d.share_percent,
             *d.resources.values(), d.binds, d.waits,
         )
         for d in designs

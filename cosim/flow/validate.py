@@ -24,7 +24,7 @@ from hw_models.validate.arrays import (
     scalesim_cycles,
 )
 from hw_models.validate.cut import layers_only
-from hw_models.validate.own import Own, own_design
+from hw_models.validate.own import Own, own_designs
 from hw_models.validate.row import Row
 from quant.configs import find_config
 from quant.formats import ActFormat, SsmFormat
@@ -91,7 +91,9 @@ def validate(
     if "designs" in parts:
         with progress.task("our designs"):
             model = lower_config(MODEL, find_config(MODEL), find_recipe(OWN_RECIPE))
-            designs = [own_design(model, load_machine(m), OWN_RECIPE) for m in OWN_MACHINES]
+            designs = [
+                own for m in OWN_MACHINES for own in own_designs(model, load_machine(m), OWN_RECIPE)
+            ]
     arrays = [array_row(a, sizes) for a in presets] if "arrays" in parts else []
     return Validation(
         version_text(), tuple(rows), streams.LEFT_OUT if rows else (), tuple(arrays),

@@ -37,7 +37,9 @@ RELEASED = Lanes(rows=8, columns=8, state=8, chain=8, prefetch=512)  # given: re
 U280_LANES = Lanes(rows=32, columns=40, state=40, chain=40, prefetch=512)
 # Timed as if never waited for: no resource counts are taken from designs with these places.
 STATES_APART: Places = (("weights", "memory"), ("states", "chip"), ("embedding", "memory"))
-REORDERED = Choices(RELEASED, order="heads")
+# Given: FIFOs of 8 beats, of 64 for the states (released code); where a taker waits, of a value.
+STATE_FIFOS = (("state.in", 64), ("state.out", 64))
+REORDERED = Choices(RELEASED, order="heads", shallow_beats=8, depths=STATE_FIFOS)
 WIDTHS = "released graph and widths (64 products a cycle, 8 lanes), layers only"
 
 
@@ -111,7 +113,7 @@ def _speeds(
             unknown="the efficiency of its memory, and whether states share it with the weights",
         ))  # fmt: skip
     for apart in (False, True):
-        choices = replace(REORDERED, places=STATES_APART) if apart else REORDERED
+        choices = replace(REORDERED, places=STATES_APART, depths=()) if apart else REORDERED
         fit = fit_efficiency(models[4], machine, choices, SPEED[4])
         where = "states on a port of their own" if apart else "states in the weights' memory"
         name = "states apart" if apart else "states beside"

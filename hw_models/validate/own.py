@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cosim.design import default_design
+from cosim.design import Design, default_design
 from cosim.ir.errors import UserError
 from cosim.ir.model import Model
 from cosim.machine import Machine
+from hw_models.mapper import map_model
 from hw_models.simulate import Simulation, simulate
 from hw_models.validate.lightmamba import bytes_per_token
 
@@ -21,6 +22,7 @@ class Own:
 
     machine: str
     model: str
+    found_by: str
     tokens_per_s: float
     bound_tokens_per_s: float
     resources: Mapping[str, int]
@@ -34,18 +36,29 @@ class Own:
         return 100 * self.tokens_per_s / self.bound_tokens_per_s
 
 
-def own_design(model: Model, machine: Machine, recipe: str) -> Own:
-    """Simulate a token of the default design; raise UserError where it streams no weights."""
-    found = simulate(model, machine, default_design(model, machine))
-    design = found.design
-    if design.places["weights"] == "chip":
+def own_designs(model: Model, machine: Machine, recipe: str) -> list[Own]:
+    """Simulate a token of the design by rules, and of the one that a search for latency finds.
+
+    Raise UserError where the model streams no weights.
+    """
+    by_rules = default_design(model, machine)
+    if by_rules.places["weights"] == "chip":
         raise UserError(
             f"{model.name} {recipe} on {machine.name} keeps its weights on chip, so that no memory "
             "bounds it; choose a larger model"
         )
+    searched = map_model(model, machine).design
+    return [
+        _own(model, machine, recipe, design, how)
+        for design, how in ((by_rules, "rules"), (searched, "search"))
+    ]
+
+
+def _own(model: Model, machine: Machine, recipe: str, design: Design, how: str) -> Own:
+    found = simulate(model, machine, design)
     bound = found.ceilings.memory_bytes_per_s / bytes_per_token(found)
     return Own(
-        machine.name, f"{model.name} {recipe}", found.tokens_per_second, bound,
+        machine.name, f"{model.name} {recipe}", how, found.tokens_per_second, bound,
         design.resources, design.budget, design.binds, _waits(found),
     )  # fmt: skip
 

@@ -10,7 +10,6 @@ from tests.cli.command import command
 # What must come within its aim: figure, published value, aim in percent. No factor is fitted to
 # any of these; W8A8's memory efficiency is the one that W4A4's speed was fitted with.
 WITHIN = {
-    ("VCK190 W8A8, states beside", "speed, tokens/s"): (3.61, 5),
     ("VCK190 W8A8, states apart", "speed, tokens/s"): (3.61, 5),
     ("VCK190 W4A4, from buffers to head by head", "time saved, %"): (32, 3 / 32 * 100),
 }
@@ -38,6 +37,9 @@ def test_the_whole_command(tmp_path):
     # Misses that are known; when one is met, say so here and in the results.
     missed = {k for k, r in rows.items() if r["verdict"] == "missed"}
     assert ("VCK190 W4A4, rows as in the graph, buffers", "utilisation, %") in missed
+    # The ratio of 7.21 to 3.61 leaves no time for states: beside the weights they cost 5.1 %.
+    beside = rows["VCK190 W8A8, states beside", "speed, tokens/s"]
+    assert 4 < beside["error"] < 6
     fifos = rows["VCK190 W4A4, rows as in the graph, FIFOs", "utilisation, %"]
     heads = rows["VCK190 W4A4, rows head by head", "utilisation, %"]
     # By hand: 627,840 cycles of products, and 81,920 of states that nothing hides.
@@ -45,12 +47,16 @@ def test_the_whole_command(tmp_path):
     assert heads["modelled"] > 99
     whole = rows["VCK190 W4A4, intermediates whole", "URAM, blocks"]
     tiled = rows["VCK190 W4A4, intermediates tiled", "URAM, blocks"]
-    assert whole["modelled"] > 3 * tiled["modelled"]
+    ahead = rows["VCK190 W4A4, intermediates tiled, a layer's states ahead", "URAM, blocks"]
+    assert tiled["modelled"] < 61 < ahead["modelled"] < whole["modelled"] / 3
     both = rows["VC709 W8A8, both modules", "speed, tokens/s"]
     one = rows["VC709 W8A8, one module", "speed, tokens/s"]
     assert one["modelled"] < 5.68 < both["modelled"]
-    designs = {r["machine"]: r for r in table_of(found, "validation_designs")}
-    assert set(designs) == {"u280", "vck190"}
+    designs = {(r["machine"], r["found_by"]): r for r in table_of(found, "validation_designs")}
+    assert set(designs) == {(m, f) for m in ("u280", "vck190") for f in ("rules", "search")}
+    for machine in ("u280", "vck190"):
+        paces = [designs[machine, by]["tokens_per_s"] for by in ("rules", "search")]
+        assert paces[0] <= paces[1]
     assert all(95 < r["share_percent"] <= 100 for r in designs.values())
     written = json.loads((tmp_path / "validation.json").read_text())
     assert written == found

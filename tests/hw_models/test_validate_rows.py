@@ -17,7 +17,7 @@ from cosim.reference import run
 from hw_models.simulate import simulate
 from hw_models.validate import ablation, fastmamba, lightmamba, streams
 from hw_models.validate.cut import layers_only
-from hw_models.validate.own import Own, own_design
+from hw_models.validate.own import Own, own_designs
 from hw_models.validate.row import WITHIN_3_POINTS, WITHIN_5, Row
 from quant.configs import find_config
 from quant.from_config import lower_config
@@ -226,7 +226,9 @@ def test_our_own_design_is_put_under_the_bound_of_its_memory():
     )
     model = lower_config("small", config, find_recipe("w8a8"))
     little = replace(MACHINE, logic=replace(MACHINE.logic, urams=0, brams=80))
-    own = own_design(model, lightmamba.with_efficiency(little, 0.05), "test")
+    own, searched = own_designs(model, lightmamba.with_efficiency(little, 0.05), "test")
+    assert (own.found_by, searched.found_by) == ("rules", "search")
+    assert searched.tokens_per_s >= own.tokens_per_s
     assert own.machine == "lightmamba-vck190"
     assert own.model == "small test"
     in_rows = 2 * 512 + 2 * 16 + 64
@@ -240,12 +242,12 @@ def test_our_own_design_is_put_under_the_bound_of_its_memory():
 
 
 def test_a_share_is_of_the_bound():
-    assert Own("u280", "m", 50.0, 200.0, {}, {}, "", "").share_percent == 25
+    assert Own("u280", "m", "rules", 50.0, 200.0, {}, {}, "", "").share_percent == 25
 
 
 def test_a_design_without_weights_in_memory_has_no_such_bound():
     with pytest.raises(UserError, match="keeps its weights on chip, so that no memory bounds it"):
-        own_design(graphs.small_mamba2(), MACHINE, "w4a4")
+        own_designs(graphs.small_mamba2(), MACHINE, "w4a4")
 
 
 def test_the_convolutions_blocks_are_those_of_its_constants_and_windows():

@@ -13,7 +13,9 @@ ROWS = (
         rests_on="8 lanes", unknown="its memory"),
     Row("B", "utilisation", "%", "another", 96, unknown="everything"),
 )  # fmt: skip
-OWN = Own("u280", "m w4a4", 95.0, 100.0, {"lut": 1}, {"lut": 2}, "weights", "port: 100.0% busy")
+OWN = Own(
+    "u280", "m w4a4", "rules", 95.0, 100.0, {"lut": 1}, {"lut": 2}, "weights", "port: 100.0% busy"
+)
 FOUND = Validation(
     "1.0", ROWS, (("C", "twice", "ratios"),),
     (ArrayRow("32 x 32", "outputs", "1 x 2 x 3", 95, 95, 63, 0.1),), (OWN,),
