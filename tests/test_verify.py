@@ -182,7 +182,9 @@ def test_a_kernel_that_is_wrong_in_threads_only_is_caught(quantised, monkeypatch
 def test_all_recipes_are_exact_in_one_and_in_many_threads(quantised, monkeypatch, family):
     monkeypatch.setattr(verify_file, "LONGEST_WINDOW", 24)
     tokens = random_tokens(random_model(family, 6), 1, 203, 5)[0].numpy()
-    for recipe in RECIPES:
+    # LightMamba's released graph is one of Mamba-2 and refuses the others.
+    recipes = [r for r in RECIPES if family == "mamba2" or not r.startswith("lightmamba")]
+    for recipe in recipes:
         for check in verify(recipe, quantised(family, recipe), tokens, threads=(1, 2, 3)):
             assert check.is_exact, check.first
             assert check.tokens == 203

@@ -40,7 +40,8 @@ def test_the_demo_is_whole_fast_and_accurate(tmp_path):
     assert excess["w4a8"] < 0.01
     assert excess["w4a4"] < 0.03
     assert excess["w4a4"] < excess["w4a4-rtn"] / 3
-    assert [r["differences"] for r in tables["exactness"]["rows"]] == [0, 0, 0, 0]
+    # Four recipes, in one thread and in two.
+    assert [r["differences"] for r in tables["exactness"]["rows"]] == [0] * 8
     assert all(r["macs_share"] == 1 for r in tables["coverage"]["rows"])
     assert all(r["tokens_per_s"] > 0 for r in tables["speed"]["rows"])
     assert [s["recipe"] for s in data["samples"]] == list(excess)[1:]
