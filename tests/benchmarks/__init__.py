@@ -1,1 +1,1 @@
-"""Measure what the tests do not: speed beside other tools."""
+"""Kept benchmarks: commands that print the measured figures of docs/results.md again."""
