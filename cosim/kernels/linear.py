@@ -10,13 +10,11 @@ import torch
 from cosim.ir.errors import InternalError
 from cosim.ir.types import TensorType
 from cosim.kernels.compiled import compiled
+from cosim.kernels.digits import NO_CODES, DigitLinear
 from cosim.kernels.matmul import Weight
 from cosim.kernels.rows import carrier
 from cosim.ops.group_scale import code_bounds, decode_scale, expand_groups
 from cosim.ops.linear import Linear
-
-# Code 0 without mantissa bits is the scale 1.
-NO_CODES = np.zeros(1, dtype=np.int32)
 
 
 @compiled
@@ -44,8 +42,8 @@ class PreparedLinear:
     """Hold one linear operator with its constant weights ready for a device.
 
     With one scale per row and one per token, the product runs on the bare codes and both scales
-    follow it. Otherwise they are folded into the operands first; both are exact, because every
-    scale is an integer.
+    follow it. Otherwise they are folded into the operands first, or the product runs digit by
+    digit; all are exact, because every scale is an integer.
     """
 
     def __init__(
@@ -66,6 +64,11 @@ class PreparedLinear:
         w, m = torch.from_numpy(data[1]), torch.from_numpy(data[2])
         self.row_scales = m.shape[1] == 1
         self.token_scale = op.act_group >= self.k
+        self.digits: DigitLinear | None = None
+        folds = not self.row_scales or (op.act_group > 0 and not self.token_scale)
+        if use_numba and folds and DigitLinear.applies(op, types, data[1]):
+            self.digits = DigitLinear(op, types, data[1], data[2])
+            return
         self.multiplier: torch.Tensor | None = None
         if self.row_scales:
             column = m[:, 0].to(device)
@@ -85,6 +88,8 @@ class PreparedLinear:
         """Return integers [..., R] for codes q [..., K] and, with scales per group, theirs."""
         if (codes is not None) != (self.op.act_group > 0):
             raise InternalError(f"linear has act_group={self.op.act_group}: scale codes disagree")
+        if self.digits is not None:
+            return self.digits.product(q, codes)
         if self.op.act_group and not self.token_scale:
             assert codes is not None
             scale = decode_scale(codes.to(torch.int64), self.op.mantissa_bits)
