@@ -30,6 +30,8 @@ from cosim.ops.mul import Mul
 from cosim.ops.requant import Requant
 from cosim.ops.rescale import Rescale
 
+PIECE = 512  # elements whose wider copies stay in the first cache
+
 
 @dataclass(frozen=True)
 class Shifts:
@@ -103,6 +105,45 @@ def multiply_rows(
 
 
 @compiled
+def multiply_repeated_rows(
+    a: np.ndarray,
+    a_step: int,
+    repeat: int,
+    b: np.ndarray,
+    b_step: int,
+    left: np.ndarray,
+    half: np.ndarray,
+    right: np.ndarray,
+    lo: int,
+    hi: int,
+    out: np.ndarray,
+) -> int:
+    """Multiply as `multiply_rows` does where each element of `a` stands for `repeat` in a row."""
+    size = left.size
+    clipped = 0
+    piece = max(1, PIECE // repeat) * repeat
+    wide = np.empty(piece, a.dtype)
+    for r in range(out.size // size):
+        for start in range(0, size, piece):
+            count = min(piece, size - start)
+            first = r * a_step + start // repeat
+            for g in range(count // repeat):
+                value = a[first + g]
+                for j in range(repeat):
+                    wide[np.uint64(g * repeat + j)] = value
+            b_row = b[r * b_step + start : r * b_step + start + count]
+            y = out[r * size + start : r * size + start + count]
+            to_left, add, to_right = left[start:], half[start:], right[start:]
+            for c in range(count):
+                product = np.int64(wide[c]) * np.int64(b_row[c])
+                raw = ((product << to_left[c]) + add[c]) >> to_right[c]
+                kept = min(max(raw, lo), hi)
+                clipped += kept != raw
+                y[c] = kept
+    return clipped
+
+
+@compiled
 def add_rows(
     a: np.ndarray,
     a_step: int,
@@ -154,6 +195,17 @@ def prepare_product(op: Op, types: Types, out: TensorType, data: Data) -> Kernel
     lo, hi = op.dtype.lo, op.dtype.hi
     operands = _operands(data[:2], out)
     room = room_for(out)
+    repeat = _repeat(types[0].shape, out.shape) if data[0] is None else 1
+
+    def run_repeated(inputs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, int]:
+        lead = lead_of(inputs, types)
+        y = room(lead)
+        flat = y.view(-1).numpy()
+        a = rows_of(inputs[0], lead, types[0].shape)
+        b, b_step = operands(inputs, lead, 1)
+        return y, multiply_repeated_rows(
+            a.flat, a.step, repeat, b, b_step, s.left, s.half, s.right, lo, hi, flat
+        )
 
     def run(inputs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, int]:
         lead = lead_of(inputs, types)
@@ -161,7 +213,7 @@ def prepare_product(op: Op, types: Types, out: TensorType, data: Data) -> Kernel
         flat = y.view(-1).numpy()
         return y, multiply_rows(*operands(inputs, lead), s.left, s.half, s.right, lo, hi, flat)
 
-    return run
+    return run if repeat == 1 else run_repeated
 
 
 def prepare_add(op: Op, types: Types, out: TensorType, data: Data) -> Kernel | None:
@@ -186,9 +238,9 @@ def _operands(data: Data, out: TensorType) -> Callable[..., list[Any]]:
     """Return a function from inputs and their lead to the arguments (flat, step, flat, step)."""
     rows = [None if d is None else _narrow(constant_rows(d, out.shape)) for d in data]
 
-    def take(inputs: Sequence[torch.Tensor], lead: tuple[int, ...]) -> list[Any]:
+    def take(inputs: Sequence[torch.Tensor], lead: tuple[int, ...], first: int = 0) -> list[Any]:
         found: list[Any] = []
-        for x, row in zip(inputs, rows, strict=False):
+        for x, row in zip(inputs[first:], rows[first:], strict=False):
             if row is not None:
                 found += [row, 0]
             else:
@@ -197,6 +249,16 @@ def _operands(data: Data, out: TensorType) -> Callable[..., list[Any]]:
         return found
 
     return take
+
+
+def _repeat(shape: tuple[int, ...], whole: tuple[int, ...]) -> int:
+    """Return how often each element of a shape stands in a row of the whole; 1: as it is.
+
+    >>> _repeat((256, 1), (256, 16)), _repeat((1, 16), (256, 16)), _repeat((1,), (5,))
+    (16, 1, 5)
+    """
+    only_last = len(shape) == len(whole) and shape[:-1] == whole[:-1] and shape[-1:] == (1,)
+    return whole[-1] if only_last else 1
 
 
 def _narrow(row: np.ndarray) -> np.ndarray:

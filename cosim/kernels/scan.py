@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cosim.kernels.compiled import compiled
+from cosim.kernels.scan_elements import element_scan, has_element_scan
 
 FLOAT64_EXACT = 1 << 53
 # Elements of a state scanned together: 2048 float64 are 16 KiB, half of a small first cache.
@@ -210,11 +211,14 @@ def scan(
     y: np.ndarray,
     trace: np.ndarray,
 ) -> int:
-    """Scan by the faster kernel that applies; arguments and result are those of both.
+    """Scan by the fastest kernel that applies; arguments and result are those of both.
 
     `block` comes from `block_of`.
     """
     ends = (decay_bits, float(lo), float(hi), y, trace)
     if block:
         return int(scan_columns(h, *operands, gain, steps, maps, block, *ends))
+    n = h.shape[-1]
+    if has_element_scan(widths.tolist(), n):
+        return int(element_scan(n)(h, *operands, gain, steps, maps, *ends))
     return int(scan_rows(h, *operands, gain, steps, widths, maps, *ends))

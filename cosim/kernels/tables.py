@@ -9,7 +9,7 @@ import torch
 
 from cosim.ir.op import Op, Types
 from cosim.ir.types import TensorType
-from cosim.kernels.compiled import bit_length_of, compiled
+from cosim.kernels.compiled import compiled, count_leading_zeros
 from cosim.kernels.rows import Data, Kernel, lead_of, room_for, rows_of
 from cosim.ops.embed import Embed
 from cosim.ops.pwl import Pwl
@@ -17,6 +17,7 @@ from cosim.ops.pwl_log import PwlLog
 
 # The widest input range that gets a table of its own: 2^16 results of 4 bytes stay in the L2 cache.
 MOST_ENTRIES = 1 << 16
+PIECE = 512  # elements looked up together
 
 
 @compiled
@@ -90,19 +91,30 @@ def octave_rows(
     """Interpolate in segments that double in width; return how many elements saturated."""
     clipped = 0
     half = (1 << guard) >> 1
+    # Three passes over pieces that stay in the first cache: only the look-ups are not vectors.
+    index = np.empty(PIECE, np.int64)
+    line = np.empty(PIECE, np.int64)
+    rest = np.empty(PIECE, np.int64)
     for r in range(out.size // size):
-        x_row = x[r * x_step : r * x_step + size]
-        y = out[r * size : (r + 1) * size]
-        for c in range(size):
-            value = np.int64(x_row[c])
-            above = bit_length_of(value) - 1 - mantissa_bits
-            shift = above if above > 0 else 0
-            step = value >> shift
-            i = (shift << mantissa_bits) + step
-            raw = (base[i] + slope[i] * (value - (step << shift)) + half) >> guard
-            kept = min(max(raw, lo), hi)
-            clipped += kept != raw
-            y[c] = kept
+        for start in range(0, size, PIECE):
+            count = min(PIECE, size - start)
+            x_row = x[r * x_step + start : r * x_step + start + count]
+            y = out[r * size + start : r * size + start + count]
+            for c in range(count):
+                value = np.int64(x_row[c])
+                shift = max(63 - count_leading_zeros(value) - mantissa_bits, 0)
+                step = value >> shift
+                index[c] = (shift << mantissa_bits) + step
+                rest[c] = value - (step << shift)
+            for c in range(count):
+                i = index[c]
+                line[c] = base[i]
+                rest[c] *= slope[i]
+            for c in range(count):
+                raw = (line[c] + rest[c] + half) >> guard
+                kept = min(max(raw, lo), hi)
+                clipped += kept != raw
+                y[c] = kept
     return clipped
 
 
