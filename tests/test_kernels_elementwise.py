@@ -6,12 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from cosim.ir.types import TensorType, i
+from cosim.ir.graph import GraphBuilder
+from cosim.ir.types import TensorType, i, u
 from cosim.kernels import matmul, runner
+from cosim.kernels.elementwise import prepare_product
 from cosim.kernels.linear import scale_rows
 from cosim.kernels.rotate import prepare_rotation
-from cosim.ops import Hadamard
+from cosim.kernels.tables import prepare_pwl_log
+from cosim.ops import Add, Hadamard, Mul, PwlLog
 from cosim.ops.group_scale import decode_scale
+from cosim.ops.pwl_log import segment_count
 from cosim.reference import run
 from cosim.torch_exec import TorchExecutor
 from tests.random_graphs import data_for, random_model
@@ -49,6 +53,54 @@ def test_chunks_change_nothing(monkeypatch, seed, chunk):
         assert all(np.array_equal(mine[n], theirs[n]) for n in theirs)
     assert got.clipped == want.clipped
     assert got.elements == want.elements
+
+
+def test_chunks_are_smaller_where_values_are_large_and_never_tiny():
+    def chunk_of(size):
+        b = GraphBuilder("g")
+        b.output("y", b.add("y", Add(i(9)), b.input("x", TensorType.full(i(8), (size,))), "x"))
+        return runner.GraphRunner(b.build(), torch.device("cpu"), True).chunk
+
+    assert [chunk_of(n) for n in (1, 1024, 2048, 4096, 1 << 20)] == [1024, 1024, 512, 256, 256]
+
+
+@pytest.mark.parametrize("size", [511, 512, 513, 1100])
+def test_octaves_are_looked_up_in_pieces(size):
+    """Zero, powers of two and the ends, over the borders of pieces."""
+    rng = np.random.default_rng(size)
+    op = PwlLog(3, 4, i(12))
+    count = segment_count(u(20).hi, 3)
+    base, slope = rng.integers(-30000, 30000, count), rng.integers(-200, 200, count)
+    types = [TensorType.full(u(20), (size,)), *(TensorType.full(i(16), (count,)) for _ in "bs")]
+    kernel = prepare_pwl_log(op, types, op.infer(types), [None, base, slope])
+    ends = [0, 1, 2, 7, 8, 9, (1 << 19) - 1, 1 << 19, (1 << 20) - 1]
+    x = np.where(rng.random((3, size)) < 0.2, rng.choice(ends, (3, size)), 0)
+    x = np.where(x == 0, (2 ** rng.uniform(0, 20, (3, size))).astype(int), x)
+    x[:, ::97] = 0
+    got, clipped = kernel([torch.from_numpy(a) for a in (x, base, slope)])
+    raw = op.meaning(x, base, slope)
+    assert np.array_equal(got.numpy(), np.clip(raw, -2048, 2047))
+    assert clipped == np.count_nonzero((raw < -2048) | (raw > 2047)) > 0
+
+
+@pytest.mark.parametrize(("rows", "n"), [(1, 5), (300, 3), (7, 512), (2, 700), (256, 16)])
+def test_an_operand_that_repeats_along_a_row_needs_no_copy(rows, n):
+    """Odd sizes, more than one piece, a last piece that is shorter; saturation counted."""
+    rng = np.random.default_rng(rows)
+    op = Mul(i(16))
+    types = [TensorType.full(i(16), (rows, 1)), TensorType.full(i(16), (rows, n))]
+    types.append(TensorType(u(4), (1, 1), 3, 3))
+    shift = np.full((1, 1), 3)
+    for constant in (False, True):
+        a, b = (rng.choice([-32768, 32767, 5, -3], (4, *t.shape)) for t in types[:2])
+        if constant:
+            b = b[0]
+        data = [None, b if constant else None, shift]
+        kernel = prepare_product(op, types, op.infer(types), data)
+        got, count = kernel([torch.from_numpy(x) for x in (a, b, shift)])
+        raw = op.meaning(a, b, shift)
+        assert np.array_equal(got.numpy(), np.clip(raw, -32768, 32767))
+        assert count == np.count_nonzero(np.abs(raw * 2 + 1) > 65535)
 
 
 @pytest.fixture

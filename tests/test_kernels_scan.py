@@ -8,6 +8,7 @@ from cosim.ir.graph import GraphBuilder
 from cosim.ir.model import Model, Segment
 from cosim.ir.types import TensorType, i, u
 from cosim.kernels import scan
+from cosim.kernels.scan_elements import element_scan
 from cosim.ops import Contract, DecayUpdate
 from cosim.reference import run
 from cosim.torch_exec import TorchExecutor
@@ -45,6 +46,12 @@ def taken(monkeypatch):
             return kernel(*arguments)
 
         monkeypatch.setattr(scan, name, noted)
+
+    def noted_elements(n):
+        names.append("element_scan")
+        return element_scan(n)
+
+    monkeypatch.setattr(scan, "element_scan", noted_elements)
     return names
 
 
@@ -103,27 +110,41 @@ def test_rows(taken, shape, k_shape, u_shape, b_shape, lift_shape):
     assert taken
 
 
+@pytest.mark.parametrize("n", [8, 16])
+@pytest.mark.parametrize("rows", [(1,), (7,), (3, 5)], ids=str)
+def test_elements_in_registers(taken, rows, n):
+    """A decay per element; b and c shared by all rows, by all of each group, or by none."""
+    ones = tuple(1 for _ in rows)
+    for b_shape in ((*ones, n), (rows[0], *ones[1:], n), (*rows, n)):
+        lift = np.arange(np.prod(rows)).reshape(*rows, 1) % 4
+        model = model_of((*rows, n), (*rows, n), (*rows, 1), b_shape, lift, 8, i(16))
+        state = {"s/h": np.random.default_rng(1).choice([-(1 << 15), 0, 99], (2, *rows, n))}
+        assert_alike(model, (2, 7), states=state)
+    assert set(taken) == {"element_scan"}
+
+
 def test_the_kernel_that_fits_is_taken(taken):
     mamba_2 = model_of((16, 6), (16, 1), (16, 1), (1, 6), [[0]], 6, i(12))
     mamba_1 = model_of((16, 6), (16, 6), (16, 1), (1, 6), [[0]], 6, i(12))
-    for model in (mamba_2, mamba_1):
+    whole = model_of((4, 16), (4, 16), (4, 1), (1, 16), [[0]], 6, i(12))
+    for model in (mamba_2, mamba_1, whole):
         TorchExecutor(model).run(data_for(model, np.random.default_rng(0), (3,)))
     # Lifts of one element are not one per row: the columns want them spread.
     spread = model_of((16, 6), (16, 1), (16, 1), (1, 6), np.zeros((16, 1), int), 6, i(12))
     TorchExecutor(spread).run(data_for(spread, np.random.default_rng(0), (3,)))
-    assert taken == ["scan_columns", "scan_rows", "scan_columns"]
+    assert taken == ["scan_columns", "scan_rows", "element_scan", "scan_columns"]
 
 
-@pytest.mark.parametrize("columns", [False, True])
-def test_sums_near_2_to_the_52_are_exact(taken, columns):
+@pytest.mark.parametrize(("columns", "n"), [(False, 3), (True, 3), (False, 8)])
+def test_sums_near_2_to_the_52_are_exact(taken, columns, n):
     """The widest state and operands that the float64 scan accepts; ends of all ranges."""
-    shape = (8, 3)
-    k_shape = (8, 1) if columns else (8, 3)
-    model = model_of(shape, k_shape, (8, 1), (1, 3), [[2]] * 8, 16, i(34), 23)
+    shape = (8, n)
+    k_shape = (8, 1) if columns else (8, n)
+    model = model_of(shape, k_shape, (8, 1), (1, n), [[2]] * 8, 16, i(34), 23)
     graph = model.segments[0].graph
     reach = max(n.op.peak(graph.input_types(n)) for n in graph.nodes)
     assert reach > 1 << 50
-    assert_alike(model_of(shape, k_shape, (8, 1), (1, 3), [[2]] * 8, 16, i(33), 16), (2, 5))
+    assert_alike(model_of(shape, k_shape, (8, 1), (1, n), [[2]] * 8, 16, i(33), 16), (2, 5))
     assert taken
 
 
