@@ -17,12 +17,14 @@ FEED = """
   reg [31:0] {n}_gaps [0:{last}];
   reg [31:0] {n}_offered [0:{last}];
   integer {n}_started = 0, {n}_taken = 0, {n}_free = {first};
+  reg [{allow}-1:0] {n}_allowed = {allow}'h{allowed:x};
   wire {n}_ready;
   wire {n}_valid = {n}_taken < {n}_started && {n}_offered[{n}_taken] <= now;
   wire [{top}:0] {n}_data = {n}_valid ? {n}_beats[{n}_taken] : 0;
   initial begin $readmemh("{n}.beats", {n}_beats); $readmemh("{n}.gaps", {n}_gaps); end
   always @(posedge clk) if (!rst) begin
-    if ({n}_started < {count} && now >= {n}_free && {n}_started - {n}_taken < {depth}) begin
+    if ({n}_started < {count} && now >= {n}_free && {n}_allowed[now % {allow}]
+        && {n}_started - {n}_taken < {depth}) begin
       {n}_offered[{n}_started] <= now + {latency};
       {n}_free <= now + {n}_gaps[{n}_started];
       {n}_started <= {n}_started + 1;
@@ -36,9 +38,10 @@ FEED = """
 DRAIN = """
   reg [31:0] {n}_gaps [0:{last}];
   integer {n}_taken = 0, {n}_free = {first};
+  reg [{allow}-1:0] {n}_allowed = {allow}'h{allowed:x};
   wire [{top}:0] {n}_data;
   wire {n}_valid;
-  wire {n}_ready = {n}_taken < {count} && now >= {n}_free;
+  wire {n}_ready = {n}_taken < {count} && now >= {n}_free && {n}_allowed[now % {allow}];
   initial $readmemh("{n}.gaps", {n}_gaps);
   always @(posedge clk) if (!rst && {n}_valid && {n}_ready) begin
     $display("beat {n} %0d %h", now, {n}_data);
@@ -113,12 +116,13 @@ def _bench(verilog: Verilog, setup: Setup, folder: Path) -> str:
         streams.append(FEED.format(
             n=name, top=setup.widths[f"{name}_data"] - 1, last=max(count, 1) - 1, count=count,
             depth=feed.depth or max(count, 1), latency=feed.latency, first=feed.first,
+            **_pattern(feed.allowed),
         ))  # fmt: skip
     for name, drain in setup.drains.items():
         _memory(folder / f"{name}.gaps", spread(name, drain.intervals, drain.count))
         streams.append(DRAIN.format(
             n=name, top=setup.widths[f"{name}_data"] - 1, last=max(drain.count, 1) - 1,
-            count=drain.count, first=drain.first,
+            count=drain.count, first=drain.first, **_pattern(drain.allowed),
         ))  # fmt: skip
     ports += [f".{n}_{p}({n}_{p})" for n in _streams(setup) for p in ("data", "valid", "ready")]
     ports += [f".{n}({setup.widths[n]}'h{v:x})" for n, v in setup.held.items()]
@@ -127,6 +131,10 @@ def _bench(verilog: Verilog, setup: Setup, folder: Path) -> str:
         streams="".join(streams), name=verilog.name, ports=", ".join(ports),
         limit=setup.limit_cycles, done=" && ".join(done) or "1",
     )  # fmt: skip
+
+
+def _pattern(allowed: Sequence[bool]) -> dict[str, int]:
+    return {"allow": len(allowed), "allowed": sum(bool(a) << k for k, a in enumerate(allowed))}
 
 
 def _streams(setup: Setup) -> list[str]:

@@ -11,21 +11,28 @@ from rtl.simulators.setup import Setup, Trace, spread
 
 
 @dataclass
-class _Feed:
-    beats: list[int]
+class _Port:
     gaps: list[int]
+    free_at: int
+    allowed: list[bool]
+
+    def is_free(self, now: int) -> bool:
+        """Tell whether its interval is over, in a cycle that its pattern allows."""
+        return now >= self.free_at and self.allowed[now % len(self.allowed)]
+
+
+@dataclass
+class _Feed(_Port):
+    words: list[int]
     depth: int
     latency: int
-    free_at: int
     offered: list[int] = field(default_factory=list)
     taken: list[int] = field(default_factory=list)
 
 
 @dataclass
-class _Drain:
+class _Drain(_Port):
     count: int
-    gaps: list[int]
-    free_at: int
     beats: list[int] = field(default_factory=list)
     taken: list[int] = field(default_factory=list)
 
@@ -34,11 +41,13 @@ def run(block: Block, setup: Setup) -> Trace:
     """Return the trace of a block; raise UserError where a drain starves."""
     simulation = pyrtl.FastSimulation(tracer=None, block=block)
     feeds = {
-        n: _Feed(list(f.beats), spread(n, f.intervals, len(f.beats)), f.depth or len(f.beats),
-                 f.latency, f.first)
+        n: _Feed(
+            spread(n, f.intervals, len(f.beats)), f.first, list(f.allowed), list(f.beats),
+            f.depth or len(f.beats), f.latency,
+        )
         for n, f in setup.feeds.items()
     }  # fmt: skip
-    drains = {n: _Drain(d.count, spread(n, d.intervals, d.count), d.first)
+    drains = {n: _Drain(spread(n, d.intervals, d.count), d.first, list(d.allowed), d.count)
               for n, d in setup.drains.items()}  # fmt: skip
     now = 0
     while any(len(d.beats) < d.count for d in drains.values()):
@@ -49,13 +58,13 @@ def run(block: Block, setup: Setup) -> Trace:
             at = len(feed.taken)
             valid = at < len(feed.offered) and feed.offered[at] <= now
             words[f"{name}_valid"] = int(valid)
-            words[f"{name}_data"] = feed.beats[at] if valid else 0
+            words[f"{name}_data"] = feed.words[at] if valid else 0
         for name, drain in drains.items():
-            words[f"{name}_ready"] = int(len(drain.beats) < drain.count and now >= drain.free_at)
+            words[f"{name}_ready"] = int(len(drain.beats) < drain.count and drain.is_free(now))
         simulation.step(words)
         for name, feed in feeds.items():
             waiting, started = len(feed.offered) - len(feed.taken), len(feed.offered)
-            if started < len(feed.beats) and now >= feed.free_at and waiting < feed.depth:
+            if started < len(feed.words) and feed.is_free(now) and waiting < feed.depth:
                 feed.offered.append(now + feed.latency)
                 feed.free_at = now + feed.gaps[started]
             if words[f"{name}_valid"] and simulation.inspect(f"{name}_ready"):

@@ -13,7 +13,8 @@ class Feed:
     """Give beats to an input stream.
 
     Beat n + 1 starts `intervals[n]` cycles after beat n at the earliest; one number counts for all.
-    `depth` None: all beats may wait. `first` is the cycle in which beat 0 may start.
+    `depth` None: all beats may wait. Beats start only in cycles that `allowed` allows, which is
+    played over and over from cycle 0 on; `first` is the cycle before which none starts.
     """
 
     beats: Sequence[int]
@@ -21,15 +22,20 @@ class Feed:
     depth: int | None = None
     latency: int = 1
     first: int = 0
+    allowed: Sequence[bool] = (True,)
 
 
 @dataclass(frozen=True)
 class Drain:
-    """Take `count` beats of an output stream, beat n + 1 `intervals[n]` cycles after beat n."""
+    """Take `count` beats of an output stream, beat n + 1 `intervals[n]` cycles after beat n.
+
+    It is ready only in cycles that `allowed` allows, played over and over.
+    """
 
     count: int
     intervals: Sequence[int] = (1,)
     first: int = 0
+    allowed: Sequence[bool] = (True,)
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,11 @@ class Setup:
             spread(name, feed.intervals, len(feed.beats))
         for name, drain in self.drains.items():
             spread(name, drain.intervals, drain.count)
+        for name, port in (*self.feeds.items(), *self.drains.items()):
+            if not any(port.allowed):
+                raise UserError(
+                    f"stream {name!r}: a pattern of {len(port.allowed)} cycles allows none of them"
+                )
 
     def starved(self, got: Mapping[str, int]) -> UserError:
         """Make the error of a simulation that reached its limit."""

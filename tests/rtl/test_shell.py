@@ -142,13 +142,18 @@ def single(seed: int):
         return [rng.choice([1, 1, rng.randint(1, 8)]) for _ in range(count)]
 
     feeds, drains = {}, {}
+
+    def pattern() -> list[bool]:
+        return [True, *(rng.random() < 0.6 for _ in range(rng.choice([0, 0, 3, 11])))]
+
     for n in pops:
         count = counts(schedule, n)[0]
         beats = [rng.getrandbits(16) for _ in range(count)]
-        feeds[n] = Feed(beats, gaps(count), rng.choice([None, 1, 3]), rng.randint(1, 4))
+        depth, latency = rng.choice([None, 1, 3]), rng.randint(1, 4)
+        feeds[n] = Feed(beats, gaps(count), depth, latency, allowed=pattern())
     for n in pushes:
         count = counts(schedule, n)[1]
-        drains[n] = Drain(count, gaps(count))
+        drains[n] = Drain(count, gaps(count), allowed=pattern())
     return schedule, places, feeds, drains
 
 
@@ -166,10 +171,12 @@ def model_of(schedule: Schedule, places, feeds, drains) -> times.Network:
     for n, f in feeds.items():
         channels[n] = times.Channel(f.depth or len(f.beats))
         runs = [(1, Firing((), (n,), f.latency, Fraction(gap))) for gap in f.intervals]
-        actors.append(times.Actor(f"feed {n}", program(runs)))
+        pattern = times.Pattern(tuple(f.allowed))
+        actors.append(times.Actor(f"feed {n}", program(runs), pattern=pattern))
     for n, d in drains.items():
         runs = [(1, Firing((n,), (), 1, Fraction(gap))) for gap in d.intervals]
-        actors.append(times.Actor(f"drain {n}", program(runs)))
+        pattern = times.Pattern(tuple(d.allowed))
+        actors.append(times.Actor(f"drain {n}", program(runs), pattern=pattern))
     return times.Network(tuple(actors), channels)
 
 

@@ -22,8 +22,10 @@ def pattern(rng: random.Random, count: int, most: int) -> list[int]:
 def case(seed: int, count: int = 60):
     rng = random.Random(seed)
     beats = [rng.getrandbits(BITS) for _ in range(count)]
-    feeds = {"x": Feed(beats, pattern(rng, count, 6), rng.choice([None, 1, 2, 5]), 1 + seed % 3)}
-    drains = {n: Drain(count, pattern(rng, count, 7), seed % 2) for n in ("y", "z")}
+    allowed = [True, *(rng.random() < 0.7 for _ in range(rng.randint(0, 90)))]
+    places = rng.choice([None, 1, 2, 5])
+    feeds = {"x": Feed(beats, pattern(rng, count, 6), places, 1 + seed % 3, allowed=allowed)}
+    drains = {n: Drain(count, pattern(rng, count, 7), seed % 2, allowed[::-1]) for n in ("y", "z")}
     return beats, feeds, drains
 
 
@@ -55,6 +57,17 @@ def test_beats_move_when_a_hand_says_they_do(simulator):
     assert trace.total_cycles == 13
 
 
+@pytest.mark.parametrize("simulator", ALL)
+def test_a_pattern_allows_its_cycles_only(simulator):
+    block = join({"a": 3, "b": 5}, "y", 8)
+    feeds = {"a": Feed([1] * 6, allowed=(False, True)), "b": Feed([2] * 6)}
+    drains = {"y": Drain(6, allowed=(True, False, False, False, False))}
+    trace = simulate(block, feeds, drains, simulator)
+    # a starts in odd cycles and is offered in even ones; y is taken in cycles 5, 10, ...
+    assert trace.cycles["a"] == (2, 4, 6, 8, 10, 12)
+    assert trace.cycles["y"] == (5, 10, 15, 20, 25, 30)
+
+
 def test_verilog_runs_as_the_block_does(forked):
     _, feeds, drains = case(1)
     if not icarus.shutil.which("iverilog"):
@@ -80,6 +93,7 @@ def test_a_drain_that_starves_is_named(forked, simulator):
         ({"x": Feed([1 << BITS])}, {"y": Drain(1), "z": Drain(1)}, "'x' has 70 bits; a beat"),
         ({"x": Feed([1], depth=0)}, {"y": Drain(1), "z": Drain(1)}, "must be at least 1"),
         ({"x": Feed([1])}, {"y": Drain(3, [1, 1]), "z": Drain(1)}, "'y': 2 intervals for 3 beats"),
+        ({"x": Feed([1], allowed=[False])}, {"y": Drain(1), "z": Drain(1)}, "allows none of them"),
         ({"x": Feed([1], [0])}, {"y": Drain(1), "z": Drain(1)}, "'x': 1 intervals for 1 beats"),
     ],
 )
