@@ -77,7 +77,8 @@ class Setup:
             spread(name, feed.intervals, len(feed.beats))
         for name, drain in self.drains.items():
             spread(name, drain.intervals, drain.count)
-        for name, port in (*self.feeds.items(), *self.drains.items()):
+        both: dict[str, Feed | Drain] = {**self.feeds, **self.drains}
+        for name, port in both.items():
             if not any(port.allowed):
                 raise UserError(
                     f"stream {name!r}: a pattern of {len(port.allowed)} cycles allows none of them"
