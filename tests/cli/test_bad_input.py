@@ -259,8 +259,9 @@ def test_ctrl_c_stops_and_the_walk_goes_on(model, tmp_path):
     """The signal comes when one step is done and the next one is under way."""
     run = tmp_path / "run"
     walk = ["walk", str(model), *WALK, "-o", str(run)]
+    # A script's background jobs, a test run among them, are deaf to Ctrl-C; `env` undoes that.
     process = subprocess.Popen(
-        [sys.executable, "-m", "cosim.cli", *walk],
+        ["env", "--default-signal=INT", sys.executable, "-m", "cosim.cli", *walk],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip

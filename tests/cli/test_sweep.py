@@ -253,9 +253,23 @@ def test_without_ray_the_sentence_says_what_to_install(base, tmp_path, monkeypat
 
 
 def started(study: Path, out: Path, *more: str) -> subprocess.Popen:
-    """Start the command in a process group of its own, as a shell does."""
+    """Start the command in a process group of its own, as a shell does at its prompt.
+
+    A script's background jobs, a test run among them, are deaf to Ctrl-C; `env` undoes that.
+    """
     return subprocess.Popen(
-        [sys.executable, "-m", "cosim.cli", "sweep", study, "-o", out, *more],
+        [
+            "env",
+            "--default-signal=INT",
+            sys.executable,
+            "-m",
+            "cosim.cli",
+            "sweep",
+            study,
+            "-o",
+            out,
+            *more,
+        ],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
