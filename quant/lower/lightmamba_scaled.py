@@ -102,7 +102,7 @@ def quantise_constant(data: np.ndarray, frac: int, bits: int) -> tuple[np.ndarra
 
     >>> codes, shifts = quantise_constant(np.array([0.25, 0.1]), 10, 8)
     >>> codes.tolist(), shifts.tolist()
-    ([64, 26], [2, 2])
+    ([127, 51], [1, 1])
     """
     x = np.rint(data * 2.0**frac).astype(np.int64)
     rule = GroupShift(GROUP, bits, CONSTANT_MOST)
