@@ -109,4 +109,5 @@ def _text(package: str, path: str) -> bytes:
 
 
 if __name__ == "__main__":
-    print(",\n".join(json.dumps(asdict(pin)) for pin in draw_pins(sys.argv[1])))  # type: ignore[arg-type]
+    drawn = draw_pins(sys.argv[1])  # type: ignore[arg-type]  # it refuses other names
+    print(",\n".join(json.dumps(asdict(pin)) for pin in drawn))

@@ -104,10 +104,10 @@ class Symbols:
     def __ge__(self, other: Any) -> Symbols:
         return self._with(other, lambda a, b: a >= b)
 
-    def __eq__(self, other: object) -> Symbols:  # type: ignore[override]
+    def __eq__(self, other: object) -> Symbols:  # type: ignore[override]  # element by element, as arrays do
         return self._with(other, lambda a, b: a == b)
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # nor has an array a hash
 
     def __matmul__(self, other: Symbols) -> Symbols:
         rows = [[_total(self.data * c) for c in other.data.T]]
@@ -121,7 +121,7 @@ class Symbols:
 
 
 class Namespace:
-    """Hold the functions that the meanings use."""
+    """Hold the functions that the meanings use; `device` is asked for and means nothing here."""
 
     __name__ = "symbols"
 

@@ -154,7 +154,7 @@ class _Reader:
     def number(self, node: yaml.Node, path: str, whole: bool) -> int | float:
         """Read a number with its kind and source, and note them."""
         parts = self.mapping(node, path, list(NUMBER_KEYS))
-        kind: Kind = self.choice(parts["kind"], f"{path}.kind", KINDS)  # type: ignore[assignment]
+        kind: Kind = self.choice(parts["kind"], f"{path}.kind", KINDS)  # type: ignore[assignment]  # one of KINDS
         self.sources[path] = Source(kind, self.word(parts["source"], f"{path}.source"))
         value, kinds = parts["value"], ("int",) if whole else ("int", "float")
         if value.tag not in {f"{TAG}{k}" for k in kinds}:

@@ -7,6 +7,7 @@ goes to whom, and what happens when one dies, is decided here alone.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,6 @@ from cosim.ir.errors import UserError
 T = TypeVar("T")
 R = TypeVar("R")
 T_contra = TypeVar("T_contra", contravariant=True)
-R_co = TypeVar("R_co", covariant=True)
 # While a worker does one task, the next already lies with it.
 HELD = 2
 # So many workers may die in a row with no task answered between: then something else is wrong.
@@ -60,30 +60,15 @@ class Crew(Protocol[T_contra, R]):
         """Stop all workers at once."""
 
 
-class Executor(Protocol[T_contra, R_co]):
-    """Run many tasks."""
+class Executor(ABC, Generic[T, R]):
+    """Run many tasks; it is a context, and stops its workers at its end."""
 
-    def submit(self, tasks: Sequence[T_contra]) -> Iterator[tuple[int, R_co | Lost]]:
+    @abstractmethod
+    def submit(self, tasks: Sequence[T]) -> Iterator[tuple[int, R | Lost]]:
         """Yield the place of each task with its answer, in the order in which they come."""
 
-    def __enter__(self) -> Self:
-        """Use it as a context, closed at its end."""
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        """Stop all workers."""
-
-
-class Serial(Generic[T, R]):
-    """Run tasks here, one after another."""
-
-    def __init__(self, work: Callable[[T], R]) -> None:
-        """Take what is to be done with each task."""
-        self.work = work
+    def close(self) -> None:
+        """Stop all workers, where there are any."""
 
     def __enter__(self) -> Self:
         """Use it as a context."""
@@ -95,7 +80,16 @@ class Serial(Generic[T, R]):
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        """Have nothing to stop."""
+        """Stop all workers."""
+        self.close()
+
+
+class Serial(Executor[T, R]):
+    """Run tasks here, one after another."""
+
+    def __init__(self, work: Callable[[T], R]) -> None:
+        """Take what is to be done with each task."""
+        self.work = work
 
     def submit(self, tasks: Sequence[T]) -> Iterator[tuple[int, R | Lost]]:
         """Yield each task's place and answer."""
@@ -103,7 +97,7 @@ class Serial(Generic[T, R]):
             yield place, self.work(task)
 
 
-class Workers(Generic[T, R]):
+class Workers(Executor[T, R]):
     """Run tasks on a crew; `say` is told of deaths."""
 
     def __init__(self, crew: Crew[T, R], say: Callable[[str], None] = lambda _: None) -> None:
@@ -112,17 +106,8 @@ class Workers(Generic[T, R]):
         self.ready: dict[int, bool] = {}
         self.deaths = 0
 
-    def __enter__(self) -> Self:
-        """Use it as a context."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        """Stop all workers."""
+    def close(self) -> None:
+        """Stop all workers at once."""
         self.crew.close()
 
     def submit(self, tasks: Sequence[T]) -> Iterator[tuple[int, R | Lost]]:

@@ -52,7 +52,7 @@ class Processes(Generic[T, R]):
         pipes = {pipe: worker for worker, (_, pipe) in self.running.items()}
         events: list[Event[R]] = []
         for ready in wait(list(pipes)):
-            worker = pipes[ready]  # type: ignore[index]
+            worker = pipes[ready]  # type: ignore[index]  # one of pipes
             try:
                 kind, answer, text = self.running[worker][1].recv()
                 events.append(Event(worker, kind, answer, text))
