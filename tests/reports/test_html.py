@@ -156,7 +156,13 @@ def test_the_page_answers(browser, path):
     opened.evaluate("document.querySelector('[data-recipe=w4a4] .point').focus()")
     tip = opened.evaluate("document.getElementById('tip').textContent")
     assert tip.startswith("layers.*.norm (rms_norm, 4 nodes): ")
-    assert opened.evaluate("document.getElementById('tip').hidden") is False
+    is_hidden = "document.getElementById('tip').hidden"
+    assert opened.evaluate(is_hidden) is False
+    scrolls = "dispatchEvent(new Event('scroll'))"  # as bringing the point into view does, later
+    opened.evaluate(scrolls)
+    assert opened.evaluate(is_hidden) is False
+    opened.evaluate("document.activeElement.blur()")
+    assert opened.evaluate(is_hidden) is True
 
     column = (
         "[...document.querySelectorAll('#t-accuracy tbody tr')].map(r => r.cells[0].textContent)"

@@ -163,3 +163,15 @@ def test_workers_end_with_their_killed_owner(tmp_path):
     while time.monotonic() < deadline and any(Path("/proc", pid).exists() for pid in pids):
         time.sleep(0.05)
     assert [pid for pid in pids if Path("/proc", pid).exists()] == []
+
+
+@pytest.mark.parametrize("breaks_off", [False, True])
+def test_no_worker_outlives_its_context(tmp_path, breaks_off):
+    crew = Processes(Square(tmp_path), 2)
+    with Workers(crew) as workers:
+        for _ in workers.submit([1, 2, 3, 4]):
+            started = [process for process, _ in crew.running.values()]
+            if breaks_off:
+                break
+    assert len(started) == 2
+    assert not any(process.is_alive() for process in started)
