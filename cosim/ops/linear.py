@@ -63,10 +63,12 @@ class Linear(Op):
         return q @ namespace(w).permute_dims(w, (1, 0))
 
     def peak(self, inputs: Types) -> int:
-        """Bound the scaled operands and their sum; it holds for every partial sum."""
+        """Bound the scales, the scaled operands and their sum; it holds for every partial sum."""
         _q, w, m = inputs[:3]
         scaled = max(self._activation(inputs).peak, w.peak * m.peak)
-        return max(scaled, self.infer(inputs).peak, largest(inputs))
+        # Where all activations are 0, the decoded scale is larger than what it scales.
+        scale = code_bounds(inputs[3], self.mantissa_bits)[1] if self.act_group else 0
+        return max(scale, scaled, self.infer(inputs).peak, largest(inputs))
 
     def work(self, inputs: Types, out: TensorType) -> Work:
         """Count R*K multiply-accumulates, and one scaling per row and group."""

@@ -52,6 +52,14 @@ def test_equals_the_glossary_in_python_integers(seed, k, weight_group, act_group
     check(op, types, plain_of(op), rng)
 
 
+def test_the_peak_holds_the_scale_of_activations_that_are_all_zero():
+    """1 << 5 is met on the way, though nothing is left of it."""
+    zero = TensorType(i(1), (1,), 0, 0)
+    types = [zero, TensorType.full(i(3), (3, 1)), TensorType(u(1), (3, 1), 0, 0),
+             TensorType(u(6), (1,), 0, 5)]  # fmt: skip
+    assert Linear(1, 1).peak(types) == 32
+
+
 def test_equals_numpy_for_plain_rows():
     rng = np.random.default_rng(0)
     q, w = rng.integers(-128, 128, (4, 50)), rng.integers(-8, 8, (30, 50))
