@@ -19,8 +19,6 @@ from cosim.ir.errors import UserError
 T = TypeVar("T")
 R = TypeVar("R")
 T_contra = TypeVar("T_contra", contravariant=True)
-# While a worker does one task, the next already lies with it.
-HELD = 2
 # So many workers may die in a row with no task answered between: then something else is wrong.
 MOST_DEATHS = 8
 
@@ -43,9 +41,14 @@ class Event(Generic[R]):
 
 
 class Crew(Protocol[T_contra, R]):
-    """Be workers that take tasks one by one and answer in order."""
+    """Be workers that take tasks one by one and answer in order.
+
+    `held` tasks lie with a worker at once. More than one saves the way between two tasks, but asks
+    that no answer is lost when its worker dies right after it: else the wrong task is blamed.
+    """
 
     size: int
+    held: int
 
     def start(self, worker: int) -> None:
         """Start a worker, or another one in the place of one that died."""
@@ -140,13 +143,14 @@ class Workers(Executor[T, R]):
                         yield lost, Lost(event.text)
 
     def _share(self, tasks: Sequence[T], waiting: deque[int], held: dict[int, deque[int]]) -> None:
-        """Give tasks to workers, one each before a second."""
-        for depth in range(1, HELD + 1):
+        """Start workers while tasks wait, and give tasks to the ready, one each before a second."""
+        for worker in range(min(self.crew.size, len(waiting))):
+            if worker not in self.ready:
+                self.ready[worker] = False
+                self.crew.start(worker)
+        for depth in range(1, self.crew.held + 1):
             for worker, own in held.items():
-                if waiting and len(own) < depth:
-                    if worker not in self.ready:
-                        self.ready[worker] = False
-                        self.crew.start(worker)
+                if waiting and self.ready.get(worker) and len(own) < depth:
                     own.append(waiting.popleft())
                     self.crew.send(worker, tasks[own[-1]])
 

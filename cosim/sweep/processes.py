@@ -25,6 +25,9 @@ R = TypeVar("R")
 class Processes(Generic[T, R]):
     """Hold so many worker processes; `work` travels to each of them once."""
 
+    # A pipe gives all that its dead writer has said.
+    held = 2
+
     def __init__(self, work: Callable[[T], R], size: int) -> None:
         """Prepare; nothing starts yet."""
         if size < 1:

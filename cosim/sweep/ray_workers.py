@@ -46,6 +46,9 @@ class RayWorkers(Generic[T, R]):
     Every machine needs this version of cosim, since results of two would be mixed.
     """
 
+    # Ray may lose an answer whose actor dies soon after it.
+    held = 1
+
     def __init__(self, work: Callable[[T], R], size: int, address: str = "local") -> None:
         """Join the cluster; raise UserError where Ray is not installed or nobody answers."""
         # Nobody asked for reports to Ray's makers.

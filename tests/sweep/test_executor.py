@@ -22,8 +22,8 @@ from tests.sweep.workers import Square, StillBorn
 class Scripted:
     """A crew without processes: who does what, and who dies of what, is drawn."""
 
-    def __init__(self, size: int, fatal: dict[int, int], draw):
-        self.size, self.fatal, self.draw = size, dict(fatal), draw
+    def __init__(self, size: int, held: int, fatal: dict[int, int], draw):
+        self.size, self.held, self.fatal, self.draw = size, held, dict(fatal), draw
         self.queues: dict[int, deque] = {}
         self.given: list[int] = []
 
@@ -34,7 +34,9 @@ class Scripted:
     def send(self, worker, task):
         self.given.append(task)
         if worker in self.queues:
+            assert "ready" not in self.queues[worker], "given a task before it is ready"
             self.queues[worker].append(task)
+            assert len(self.queues[worker]) <= self.held
 
     def wait(self):
         busy = [w for w, queue in self.queues.items() if queue]
@@ -60,7 +62,8 @@ def test_any_order_of_answers_and_deaths(data):
     deaths = st.dictionaries(st.sampled_from(tasks), st.integers(1, 2), max_size=3)
     fatal = data.draw(deaths if tasks else st.just({}), "deaths")
     size = data.draw(st.integers(1, 4), "workers")
-    crew = Scripted(size, fatal, lambda busy: data.draw(st.sampled_from(busy)))
+    held = data.draw(st.integers(1, 3), "held")
+    crew = Scripted(size, held, fatal, lambda busy: data.draw(st.sampled_from(busy)))
     answers = list(Workers(crew).submit(tasks))
     assert sorted(place for place, _ in answers) == tasks
     for place, answer in answers:
@@ -68,7 +71,7 @@ def test_any_order_of_answers_and_deaths(data):
 
 
 def test_a_crew_that_only_dies_is_given_up():
-    crew = Scripted(2, dict.fromkeys(range(40), 2), lambda busy: busy[0])
+    crew = Scripted(2, 2, dict.fromkeys(range(40), 2), lambda busy: busy[0])
     with pytest.raises(UserError, match=r"8 workers died one after another, the last one: script"):
         list(Workers(crew).submit(range(40)))
 
@@ -79,7 +82,7 @@ def test_serial_answers_in_order(tmp_path):
 
 
 def test_processes_share_the_tasks(tmp_path):
-    work = Square(tmp_path, seconds=0.02)
+    work = Square(tmp_path, together=2)
     with Workers(Processes(work, 2)) as pool:
         first = dict(pool.submit(range(30)))
         again = dict(pool.submit([7, 8]))

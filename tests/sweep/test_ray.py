@@ -47,7 +47,7 @@ def workers(cluster):
 
 
 def test_two_machines_share_the_tasks(workers, tmp_path):
-    work = Square(tmp_path, seconds=0.02)
+    work = Square(tmp_path, together=2)
     with workers(work) as pool:
         assert dict(pool.submit(range(30))) == {k: k * k for k in range(30)}
         assert [node["Resources"]["CPU"] for node in ray.nodes()] == [1.0, 1.0]

@@ -12,7 +12,7 @@ class Square:
     """Square a number, and count in a folder how often each was asked for.
 
     Of `deadly` numbers the worker dies, the first time or every time; of `wrong` ones it meets a
-    fault.
+    fault. No task is answered before `together` workers have one.
     """
 
     folder: Path
@@ -20,6 +20,7 @@ class Square:
     always: bool = False
     wrong: tuple[int, ...] = ()
     seconds: float = 0.0
+    together: int = 0
 
     def __call__(self, number: int) -> int:
         mark = self.folder / f"{number}-{time.monotonic_ns()}-{os.getpid()}"
@@ -29,6 +30,9 @@ class Square:
         if number in self.deadly and (self.always or self.asked(number) == 1):
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(self.seconds)
+        until = time.monotonic() + 60
+        while len(self.workers()) < self.together and time.monotonic() < until:
+            time.sleep(0.01)
         return number * number
 
     def asked(self, number: int) -> int:
