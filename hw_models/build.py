@@ -10,14 +10,14 @@ from types import MappingProxyType
 
 from cosim.design.arrange import beat_of
 from cosim.design.design import Design
-from cosim.design.plan import STATE_FIFOS, Fifo, Layout, Task, Unit
+from cosim.design.plan import STATE_FIFOS, Fifo, Layout, Task, Unit, weights_of
+from cosim.design.rows import Flow
 from cosim.design.shapes import linear_shape, state_bits
 from cosim.design.sketch import Part
 from cosim.design.tasks import Skeleton
 from cosim.ir.errors import UserError
 from cosim.machine import Machine, Port
 from hw_models.network import NOTHING, Actor, Channel, Network, Pattern, Program
-from hw_models.steps import Flow
 from hw_models.units import ends, fir, hadamard, matrix, memory, norm, state, vector
 
 NO_PATTERNS: Mapping[str, Pattern] = MappingProxyType({})
@@ -201,7 +201,7 @@ def _matrix(site: _Site, flow: Flow) -> list[Piece]:
         beats, bits = shape.steps(unit, streamed=True), shape.beat_bits(unit)
         # One port serves both in static order, where the embedding is off chip too.
         port = "memory" if site.design.places["embedding"] == "memory" else "memory.weights"
-        fetched = memory.weights(task.name, matrix.weights_of(unit), beats, bits, site.weights)
+        fetched = memory.weights(task.name, weights_of(unit), beats, bits, site.weights)
         found.append((port, task.part, fetched))
     return found
 
@@ -269,7 +269,7 @@ def _memory_channels(site: _Site) -> dict[str, Channel]:
     for task in site.layout.tasks:
         unit, kind = site.design.unit(task.unit), site.skeleton.kind(task)
         if kind == "matrix" and site.design.places["weights"] == "memory":
-            found[matrix.weights_of(unit)] = Channel(site.design.ports.prefetch_beats)
+            found[weights_of(unit)] = Channel(site.design.ports.prefetch_beats)
         if kind == "state" and _streamed_state(site, task):
             beats = max(beats, -(-task.span // unit.lanes))
             words += site.layout.layers

@@ -42,6 +42,15 @@ class Unit:
             raise UserError(f"unit {self.name}: only a matrix unit has columns")
 
 
+def weights_of(unit: Unit) -> str:
+    """Return the name of the FIFO that brings a unit its weights.
+
+    >>> weights_of(Unit("matrix", "matrix", 8, 8)), weights_of(Unit("matrix.out", "matrix", 8, 8))
+    ('weights', 'weights.out')
+    """
+    return unit.name.replace("matrix", "weights", 1)
+
+
 @dataclass(frozen=True)
 class Task:
     """Say what a unit does once per turn of its part: the nodes it carries, `span` elements.

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from cosim.design.plan import Unit
+from cosim.design.rows import Emission, Flow, Rows, lay_rows
 from hw_models.network import NOTHING, Program
-from hw_models.steps import Emission, Flow, Rows, encode, lay_rows
+from hw_models.steps import encode
 
 
 def source(flow: Flow, unit: Unit, waits_for: Sequence[str]) -> Program:

@@ -13,19 +13,11 @@ from dataclasses import replace
 import numpy as np
 
 from cosim.design.kinds import OUTPUT_STAGES, STAGES, tree_stages
-from cosim.design.plan import Unit
+from cosim.design.plan import Unit, weights_of
+from cosim.design.rows import Flow, Rows, lay_rows
 from cosim.design.shapes import LinearShape
 from hw_models.network import Firing, Program
-from hw_models.steps import Flow, Rows, encode, lay_rows
-
-
-def weights_of(unit: Unit) -> str:
-    """Return the name of the FIFO that brings a unit its weights.
-
-    >>> weights_of(Unit("matrix", "matrix", 8, 8)), weights_of(Unit("matrix.out", "matrix", 8, 8))
-    ('weights', 'weights.out')
-    """
-    return unit.name.replace("matrix", "weights", 1)
+from hw_models.steps import encode
 
 
 def stages(columns: int) -> int:

@@ -18,9 +18,10 @@ import numpy as np
 
 from cosim.design.kinds import OUTPUT_STAGES, STAGES
 from cosim.design.plan import Unit
+from cosim.design.rows import Flow, lay_rows
 from cosim.machine import Pace, Port
 from hw_models.network import Firing, Program
-from hw_models.steps import Flow, encode, lay_rows
+from hw_models.steps import encode
 from hw_models.units.state import STATE_IN, STATE_OUT
 
 STATE_WRITTEN = "state.written"

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from cosim.design.kinds import OUTPUT_STAGES, ROOT_STAGES, STAGES, tree_stages
 from cosim.design.plan import Unit
+from cosim.design.rows import Flow, lay_rows
 from hw_models.network import Program
-from hw_models.steps import Flow, encode, lay_rows
+from hw_models.steps import encode
 
 
 def stages(op: str, lanes: int) -> int:

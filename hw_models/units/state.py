@@ -12,8 +12,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from cosim.design.plan import STATE_FIFOS, Unit
+from cosim.design.rows import Flow, Rows, lay_rows
 from hw_models.network import Program
-from hw_models.steps import Flow, Rows, encode, lay_rows
+from hw_models.steps import encode
 from hw_models.units import vector
 
 STATE_IN, STATE_OUT = STATE_FIFOS

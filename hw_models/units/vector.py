@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from cosim.design.kinds import OUTPUT_STAGES, STAGES, tree_stages
 from cosim.design.plan import Task, Unit
+from cosim.design.rows import Flow, lay_rows
 from cosim.design.sketch import SketchNode
 from cosim.design.tasks import Skeleton
 from cosim.ops import GroupScale, GroupShift
 from hw_models.network import Program
-from hw_models.steps import Flow, encode, lay_rows
+from hw_models.steps import encode
 
 
 def stages(skeleton: Skeleton, task: Task, unit: Unit) -> int:
