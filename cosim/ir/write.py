@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import tempfile
@@ -19,12 +20,8 @@ def _sentence(path: Path, error: OSError) -> UserError:
     )
 
 
-def write_file(path: Path, data: bytes | str, durable: bool = True) -> None:
-    """Write a whole file under a temporary name, then rename it; raise UserError if it fails.
-
-    `durable` False does not wait for the disk: a power cut may leave an empty file, a killed
-    process may not. It is for many small files that can be made again.
-    """
+def write_file(path: Path, data: bytes | str) -> None:
+    """Write a whole file under a temporary name, then rename it; raise UserError if it fails."""
     path = Path(path)
     raw = data.encode() if isinstance(data, str) else data
     temporary: Path | None = None
@@ -35,8 +32,7 @@ def write_file(path: Path, data: bytes | str, durable: bool = True) -> None:
         with os.fdopen(handle, "wb") as file:
             file.write(raw)
             file.flush()
-            if durable:
-                os.fsync(file.fileno())
+            os.fsync(file.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
@@ -45,6 +41,27 @@ def write_file(path: Path, data: bytes | str, durable: bool = True) -> None:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+
+def write_one_of_many(folder: str, name: str, data: bytes) -> None:
+    """Write a small file as `.name.part`, then rename it; raise UserError if it fails.
+
+    It is for thousands of files that can be made again, by one process alone: a killed process
+    leaves a whole file or none, yet nobody waits for the disk, so that a power cut may empty it.
+    """
+    temporary, path = f"{folder}/.{name}.part", f"{folder}/{name}"
+    try:
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        try:
+            if os.write(handle, data) != len(data):  # the last bytes of a disk
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        finally:
+            os.close(handle)
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise _sentence(Path(path), error) from error
 
 
 def refuse_foreign(folder: Path, ours: Collection[str]) -> None:

@@ -218,18 +218,18 @@ def test_a_store_of_another_version_is_refused(base, tmp_path, monkeypatch):
 
 
 def test_a_full_disk_stops_with_a_sentence_and_goes_on_later(base, tmp_path, monkeypatch):
-    real, writes = Path.replace, []
+    real, writes = os.replace, []
 
-    def fills(self, target):
+    def fills(source, target):
         if Path(target).parent.parent.name == "points":
             writes.append(target)
             if len(writes) > 20:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return real(self, target)
+        return real(source, target)
 
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
-        patch.setattr("pathlib.Path.replace", fills)
+        patch.setattr("os.replace", fills)
         refused("sweep", base / "study.yaml", "-o", out, "--executor", "serial", said="No space")
     assert len(list(out.glob("points/*/*.json"))) == 20
     ran = command("sweep", base / "study.yaml", "-o", out, "--executor", "serial")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cosim.ir.errors import UserError
-from cosim.ir.write import new_folder, refuse_foreign, write_file
+from cosim.ir.write import new_folder, refuse_foreign, write_file, write_one_of_many
 
 
 def full_disk(*args, **kwargs):
@@ -53,6 +53,29 @@ def test_a_full_disk_leaves_the_old_file(old, monkeypatch, broken):
         "free space or choose another place"
     )
     assert_whole(old)
+
+
+@pytest.mark.parametrize("broken", ["os.open", "os.replace"])
+def test_a_full_disk_leaves_the_old_one_of_many(old, monkeypatch, broken):
+    with monkeypatch.context() as patch:
+        patch.setattr(broken, full_disk)
+        with pytest.raises(UserError, match=r"cannot write .*run/a: No space left on device"):
+            write_one_of_many(str(old), "a", b"new")
+    assert_whole(old)
+
+
+def test_a_write_cut_short_leaves_the_old_one_of_many(old, monkeypatch):
+    """On the last bytes of a disk, the system writes what fits and says how much."""
+    real = os.write
+    monkeypatch.setattr("os.write", lambda handle, data: real(handle, data[:2]))
+    with pytest.raises(UserError, match=r"cannot write .*run/a: No space left on device"):
+        write_one_of_many(str(old), "a", b"new")
+    assert_whole(old)
+
+
+def test_one_of_many_is_replaced(old):
+    write_one_of_many(str(old), "a", b"new")
+    assert listing(old) == {"a": "new", "b": "old b"}
 
 
 def test_a_stopped_write_leaves_the_old_file(old, monkeypatch):

@@ -155,7 +155,7 @@ def test_two_processes_do_not_share_a_folder(tmp_path):
 
 
 def test_what_a_killed_process_was_writing_is_swept_up(kept):
-    left = point_file(kept).with_name(".abc.json.x7")
+    left = point_file(kept).with_name(".abc.json.part")
     left.write_text("half")
     Store(kept, VERSION).close()
     assert not left.exists()
@@ -169,7 +169,7 @@ def test_a_full_disk_keeps_what_is_there(kept, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with Store(kept, VERSION) as store:
-        monkeypatch.setattr("pathlib.Path.replace", full)
+        monkeypatch.setattr("os.replace", full)
         with pytest.raises(UserError, match="No space left on device; nothing that existed"):
             store.put(store.key({**INPUTS, "graph": "h"}), INPUTS, RESULT)
     assert contents(kept) == before
