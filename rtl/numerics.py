@@ -330,10 +330,17 @@ def _barrel(x: Int, s: Int, shift: Any) -> Int:
     at = stage_of(x, s)
     out = shift(x, s.lo)
     rest = bounded(sub(s, constant(s.lo)), 0, s.hi - s.lo)
-    for k in reversed(range(rest.hi.bit_length())):
-        most = s.lo + (rest.hi >> k << k)
+
+    def between(most: int) -> tuple[int, int]:
+        """Return the bounds of x shifted by s.lo to `most`."""
         ends = [(x.lo << e, x.hi << e) if shift is shift_left else (x.lo >> e, x.hi >> e)
                 for e in (s.lo, most)]  # fmt: skip
-        out = select(pick(rest.wire, [k]), shift(out, 1 << k), out)
-        out = bounded(out, min(lo for lo, _ in ends), max(hi for _, hi in ends))
+        return min(lo for lo, _ in ends), max(hi for _, hi in ends)
+
+    for k in reversed(range(rest.hi.bit_length())):
+        most = rest.hi >> k
+        # Where bit k is set, no more than this was shifted by the bits above it.
+        before = bounded(out, *between(s.lo + ((most - 1) >> 1 << (k + 1))))
+        out = select(pick(rest.wire, [k]), shift(before, 1 << k), out)
+        out = bounded(out, *between(s.lo + (most << k)))
     return replace(out, at=at)

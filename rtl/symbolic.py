@@ -196,6 +196,10 @@ class Namespace:
         return Symbols(x.data.transpose(axes), x.bits)
 
     @staticmethod
+    def moveaxis(x: Symbols, source: int, to: int) -> Symbols:
+        return Symbols(np.moveaxis(x.data, source, to), x.bits)
+
+    @staticmethod
     def repeat(x: Symbols, times: int, axis: int) -> Symbols:
         return Symbols(np.repeat(x.data, times, axis=axis), x.bits)
 

@@ -102,7 +102,8 @@ def bit_length(x: Array) -> Array:
     xp = namespace(x)
     count = xp.zeros_like(x)
     width = xp.iinfo(x.dtype).bits
-    for step in (s for s in (32, 16, 8, 4, 2, 1) if s < width):
+    # 2^step must be a positive number of this width.
+    for step in (s for s in (32, 16, 8, 4, 2, 1) if s < width - 1):
         above = x >= (1 << step)
         count = count + xp.where(above, xp.full_like(x, step), xp.zeros_like(x))
         x = xp.where(above, x >> step, x)

@@ -13,7 +13,7 @@ from cosim.design.plan import Task, Unit
 from cosim.design.rows import Flow, lay_rows
 from cosim.design.sketch import SketchNode
 from cosim.design.tasks import Skeleton
-from cosim.ops import GroupScale, GroupShift
+from cosim.ops import GroupRead, GroupScale, GroupShift
 from hw_models.network import Program
 from hw_models.steps import encode
 
@@ -45,8 +45,8 @@ def _operator_stages(skeleton: Skeleton, node: SketchNode, lanes: int) -> int:
         return own + tree_stages(lanes)
     if isinstance(node.op, GroupScale | GroupShift):
         return own + tree_stages(min(node.op.group, lanes))
-    if node.op.name == "group_read":
-        return own + tree_stages(lanes)
+    if isinstance(node.op, GroupRead):
+        return own + tree_stages(min(node.op.group, lanes)) + tree_stages(lanes)
     if node.op.name == "contract":
         inner = skeleton.sketch.types[node.inputs[0]].shape[-1]
         return own + tree_stages(min(inner, lanes))

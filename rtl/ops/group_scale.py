@@ -27,17 +27,22 @@ from rtl.pipe import Pipe
 
 def wires(op: GroupScale, inputs: Sequence[Lanes], out: TensorType, pipe: Pipe) -> Lanes:
     """Find the largest magnitude of each group in a tree, then its code."""
-    (x,) = inputs
+    tops = group_tops(inputs[0], op.group, pipe)
+    return lanes([within(code_of(op, top, pipe), out) for top in tops], out.shape)
+
+
+def group_tops(x: Lanes, group: int, pipe: Pipe) -> list[Int]:
+    """Return the largest magnitude of each group along the last axis: one stage and a tree."""
     sizes = each(lambda v: pipe.cut(absolute(v)), x)
+    size = x.shape[-1]
+    depth = (min(group, size) - 1).bit_length()
     found = []
-    for at in np.ndindex(out.shape):
-        group = list(sizes[at[:-1]][at[-1] * op.group : (at[-1] + 1) * op.group])
-        depth = (min(op.group, x.shape[-1]) - 1).bit_length()
-        top = tree(group, maximum, pipe)
-        # The last group may be shorter: its tree is, too.
-        top = pipe.until(top, (sizes[at[:-1]][0].at or 0) + depth)
-        found.append(within(code_of(op, top, pipe), out))
-    return lanes(found, out.shape)
+    for at in np.ndindex(x.shape[:-1]):
+        for start in range(0, size, group):
+            # The last group may be shorter: its tree is, too.
+            top = tree(list(sizes[at][start : start + group]), maximum, pipe)
+            found.append(pipe.until(top, (sizes[at][start].at or 0) + depth))
+    return found
 
 
 def code_of(op: GroupScale, top: Int, pipe: Pipe) -> Int:

@@ -20,6 +20,11 @@ from rtl.streams import drive
 from rtl.symbolic import Symbols
 from tests.rtl.wiring import decode
 
+# Operands that are looked up.
+TABLES = {
+    "pwl": (1, 2), "pwl_log": (1, 2), "embed": (1,), "step_table": (1, 2), "rms_table": (1,),
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Built:
@@ -46,7 +51,7 @@ def build(
     op: Op, types: Sequence[TensorType], fixed: Mapping[int, np.ndarray], pipe: Pipe
 ) -> Built:
     """Build an operator; operands in `fixed` are constants, tables where it looks them up."""
-    tables = {"pwl": (1, 2), "pwl_log": (1, 2), "embed": (1,)}.get(op.name, ())
+    tables = TABLES.get(op.name, ())
     out = result_type(op, types)
     with building() as block:
         operands = []
@@ -140,7 +145,8 @@ def prove_op(
     fixed = fixed or {}
     built = build(op, types, fixed, COMBINATIONAL)
     peak = op.peak(types)
-    bits = signed_bits(-peak - 1, peak + 1)
+    widest = max(t.dtype.bits for t in (*types, built.out))
+    bits = max(signed_bits(-peak - 1, peak + 1), widest + 1)
     names, operands, facts = {}, [], []
     for k, t in enumerate(types):
         if k in fixed:

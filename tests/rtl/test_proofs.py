@@ -12,7 +12,16 @@ from tests.rtl.op_wiring import check, prove_op
 from tests.rtl.proofs import SMALL, at_recipe_widths
 from tests.rtl.recipe_cases import cases
 
-SECONDS = {"linear", "rms_norm", "group_scale", "center", "hadamard"}
+SECONDS = {
+    "linear",
+    "rms_norm",
+    "group_scale",
+    "center",
+    "hadamard",
+    "shift_fir",
+    "group_read",
+    "rms_table",
+}
 
 
 @pytest.mark.parametrize("instance", at_recipe_widths(), ids=lambda c: c[0])
