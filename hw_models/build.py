@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from types import MappingProxyType
 
 from cosim.design.arrange import beat_of
 from cosim.design.design import Design
-from cosim.design.plan import STATE_FIFOS, Fifo, Layout, Task, Unit, weights_of
+from cosim.design.plan import HANDED_BEATS, STATE_FIFOS, Fifo, Layout, Task, Unit, weights_of
 from cosim.design.rows import Flow
-from cosim.design.shapes import linear_shape, state_bits
+from cosim.design.shapes import (
+    linear_shape,
+    linear_shapes,
+    order_groups,
+    state_bits,
+    widest_group_beats,
+)
 from cosim.design.sketch import Part
 from cosim.design.tasks import Skeleton
 from cosim.ir.errors import UserError
 from cosim.machine import Machine, Port
 from hw_models.network import NOTHING, Actor, Channel, Network, Pattern, Program
-from hw_models.units import ends, fir, hadamard, matrix, memory, norm, state, vector
+from hw_models.passes import ONE, Passes, repeated
+from hw_models.units import ends, fir, hadamard, matrix, memory, norm, state, tiles, vector
 
 NO_PATTERNS: Mapping[str, Pattern] = MappingProxyType({})
 SECTIONS: tuple[Part, ...] = ("before", "block", "after")
@@ -37,26 +44,33 @@ def build_network(
     tokens: int = 1,
     feedback: bool = True,
     patterns: Mapping[str, Pattern] = NO_PATTERNS,
+    passes: Passes = ONE,
 ) -> Network:
     """Return the network of one layout.
 
     Where the graph has no layers, the block is done `tokens` times. With `feedback` a token starts
     when the outputs of the last one are out, as when a model generates. `patterns` say of sources
     and sinks, by unit, in which cycles they may move beats; a unit of another layout is left out.
+    `passes` are the tokens of a turn; those of a prompt do nothing after the layers, and have no
+    feedback.
     """
+    feedback = feedback and not passes.is_prompt
     if layout.tasks != skeleton.tasks:
         kinds = {u.name: u.kind for u in design.units}
         skeleton = replace(skeleton, tasks=layout.tasks, kinds=kinds)
     _check_beats(skeleton, layout, design)
     words = _feedback(layout) if feedback else []
-    site = _Site.of(skeleton, layout, design, machine, tuple(words))
+    site = _Site.of(skeleton, layout, design, machine, tuple(words), passes)
+    tasks = [t for t in layout.tasks if not passes.is_prompt or skeleton.in_prompt(t)]
+    there = {t.name for t in tasks}
+    fifos = [f for f in layout.fifos if {f.maker, f.taker} <= there]
     into: dict[str, list[Fifo]] = defaultdict(list)
     out: dict[str, list[Fifo]] = defaultdict(list)
-    for fifo in layout.fifos:
+    for fifo in fifos:
         into[fifo.taker].append(fifo)
         out[fifo.maker].append(fifo)
     programs: dict[str, tuple[list[Program], ...]] = defaultdict(lambda: ([], [], []))
-    for task in layout.tasks:
+    for task in tasks:
         for actor, part, program in _pieces(site, task, into[task.name], out[task.name]):
             programs[actor][SECTIONS.index(part)].append(program)
     turns = layout.layers if layout.layers > 1 else tokens
@@ -65,23 +79,29 @@ def build_network(
         before, body, after = (_joined(skeleton, p) for p in parts)
         loops = layout.layers - 1 if name.startswith("switch.") else turns
         actors.append(Actor(name, before, body, after, loops, patterns.get(name)))
-    channels = {f.name: Channel(f.depth) for f in layout.fifos}
-    channels |= dict.fromkeys(words, Channel(1, 1))
-    return Network(tuple(actors), channels | _memory_channels(site))
+    channels = {f.name: Channel(f.depth) for f in fifos}
+    channels |= dict.fromkeys(words, Channel(passes.count, passes.count))
+    return Network(
+        tuple(actors), channels | _memory_channels(site, tasks) | _order_channels(site, tasks)
+    )
 
 
 def _pieces(site: _Site, task: Task, into: list[Fifo], out: list[Fifo]) -> list[Piece]:
     """Return the firings of a task, or look up what they were in a design that is alike."""
     unit, kind = site.design.unit(task.unit), site.skeleton.kind(task)
     beats = tuple((f.name, f.beat) for f in (*into, *out))
-    key: tuple[object, ...] = (task, unit, beats)
+    key: tuple[object, ...] = (task, unit, beats, site.passes)
     if kind in {"matrix", "state", "memory", "fir"}:
         key += site.weights, site.states, tuple(site.design.places.items()), site.comes_back
     if kind in {"source", "sink"}:
         key += (site.words,)
     known = _made(site.skeleton).pieces
     if key not in known:
-        known[key] = _FIRINGS[kind](site, Flow(site.skeleton, task, into, out))
+        made = _FIRINGS[kind](site, Flow(site.skeleton, task, into, out))
+        if kind not in {"matrix", "state", "fir"}:
+            # These are alike for every pass.
+            made = [(actor, part, repeated(p, site.passes.count)) for actor, part, p in made]
+        known[key] = made
     return known[key]
 
 
@@ -144,6 +164,7 @@ class _Site:
     weights: Port
     states: Port
     words: tuple[str, ...]
+    passes: Passes
 
     @classmethod
     def of(
@@ -153,6 +174,7 @@ class _Site:
         design: Design,
         machine: Machine,
         words: tuple[str, ...],
+        passes: Passes,
     ) -> _Site:
         """Look at one layout of a design on a machine."""
         shares, source = (
@@ -163,12 +185,17 @@ class _Site:
             machine.port(source, Fraction(max(parts, 1), shares.parts))
             for parts in (shares.weight_parts, shares.state_parts)
         )
-        return cls(skeleton, layout, design, weights, states, words)
+        return cls(skeleton, layout, design, weights, states, words, passes)
 
     @property
     def comes_back(self) -> bool:
         """Tell whether the next turn works on the same states: there are no layers between."""
         return self.layout.layers == 1
+
+    @property
+    def shares_weights(self) -> bool:
+        """Tell whether passes share a fetch of weights: there is one, and more than one pass."""
+        return self.passes.in_tiles and self.design.places["weights"] == "memory"
 
     def unit(self, flow: Flow) -> Unit:
         """Return the unit that does a task."""
@@ -188,7 +215,10 @@ def _hadamard(site: _Site, flow: Flow) -> list[Piece]:
 
 
 def _fir(site: _Site, flow: Flow) -> list[Piece]:
-    program = fir.program(flow, site.unit(flow), site.comes_back)
+    n, unit = site.passes.count, site.unit(flow)
+    last = fir.program(flow, unit, site.comes_back)
+    before = fir.program(flow, unit, site.comes_back or site.passes.is_prompt)
+    program = Program.join([*([repeated(before, n - 1)] if n > 1 else []), last])
     return [(flow.task.unit, flow.task.part, program)]
 
 
@@ -196,28 +226,47 @@ def _matrix(site: _Site, flow: Flow) -> list[Piece]:
     unit, task = site.unit(flow), flow.task
     shape = linear_shape(site.skeleton, task)
     streamed = site.design.places["weights"] == "memory"
-    found: list[Piece] = [(unit.name, task.part, matrix.program(flow, unit, shape, streamed))]
-    if streamed:
-        beats, bits = shape.steps(unit, streamed=True), shape.beat_bits(unit)
-        # One port serves both in static order, where the embedding is off chip too.
-        port = "memory" if site.design.places["embedding"] == "memory" else "memory.weights"
-        fetched = memory.weights(task.name, weights_of(unit), beats, bits, site.weights)
-        found.append((port, task.part, fetched))
-    return found
+    into, shared = weights_of(unit), site.shares_weights
+    beats, bits = shape.steps(unit, streamed=True), shape.beat_bits(unit)
+    # One port serves both in static order, where the embedding is off chip too.
+    port = "memory" if site.design.places["embedding"] == "memory" else "memory.weights"
+    parts: dict[str, list[Program]] = defaultdict(list)
+    for tile in site.passes.tiles:
+        if shared:
+            parts[unit.name].append(tiles.products(flow, unit, shape, tile))
+            sort, emit = tiles.order(flow, unit, shape, tile)
+            parts[f"{unit.name}.sort"].append(sort)
+            parts[f"{unit.name}.emit"].append(emit)
+            kept = tiles.kept_weights(task.name, unit, shape, tile)
+            parts[f"{unit.name}.weights"].append(kept)
+        else:
+            parts[unit.name] += [matrix.program(flow, unit, shape, streamed)] * tile
+        if streamed:
+            fifo = f"{into}{tiles.FETCHED}" if shared else into
+            parts[port].append(memory.weights(task.name, fifo, beats, bits, site.weights))
+    return [(actor, task.part, Program.join(p)) for actor, p in parts.items()]
 
 
 def _state(site: _Site, flow: Flow) -> list[Piece]:
-    unit, task = site.unit(flow), flow.task
-    bits = _streamed_state(site, task)
-    program = state.program(flow, unit, bits > 0, site.comes_back)
-    found: list[Piece] = [(unit.name, task.part, program)]
-    if bits:
+    unit, task, passes = site.unit(flow), flow.task, site.passes
+    bits, n = _streamed_state(site, task), passes.count
+    held = passes.is_prompt  # on chip from a turn's first pass to its last
+    off = bits > 0
+    each = [
+        state.program(
+            flow, unit, off, site.comes_back or (held and p < n - 1),
+            reads=not held or p == 0, writes=not held or p == n - 1,
+        )
+        for p in range(n)
+    ]  # fmt: skip
+    found: list[Piece] = [(unit.name, task.part, each[0] if n == 1 else Program.join(each))]
+    if off:
         beats = -(-task.span // unit.lanes)
-        each = -(-bits // beats)
-        read = memory.read_states(task.name, beats, each, site.states)
-        found.append(("state.read", task.part, read))
-        written = memory.write_states(task.name, beats, each, site.states)
-        found.append(("state.write", task.part, written))
+        beat_bits, times = -(-bits // beats), 1 if held else n
+        read = memory.read_states(task.name, beats, beat_bits, site.states)
+        found.append(("state.read", task.part, repeated(read, times)))
+        written = memory.write_states(task.name, beats, beat_bits, site.states)
+        found.append(("state.write", task.part, repeated(written, times)))
     return found
 
 
@@ -262,19 +311,38 @@ _FIRINGS: dict[str, Callable[[_Site, Flow], list[Piece]]] = {
 }
 
 
-def _memory_channels(site: _Site) -> dict[str, Channel]:
+def _memory_channels(site: _Site, tasks: Sequence[Task]) -> dict[str, Channel]:
     """Return the FIFOs between the ports of the memory and the units."""
     found: dict[str, Channel] = {}
     words = beats = 0
-    for task in site.layout.tasks:
+    for task in tasks:
         unit, kind = site.design.unit(task.unit), site.skeleton.kind(task)
         if kind == "matrix" and site.design.places["weights"] == "memory":
             found[weights_of(unit)] = Channel(site.design.ports.prefetch_beats)
         if kind == "state" and _streamed_state(site, task):
             beats = max(beats, -(-task.span // unit.lanes))
-            words += site.layout.layers
+            words += site.layout.layers * (1 if site.passes.is_prompt else site.passes.count)
             given = dict(site.design.choices.depths)
             for name in STATE_FIFOS:
                 found[name] = Channel(given.get(name, beats))
             found[memory.STATE_WRITTEN] = Channel(words, words)
+    return found
+
+
+def _order_channels(site: _Site, tasks: Sequence[Task]) -> dict[str, Channel]:
+    """Return the FIFOs round the memories that keep a tile's weights and turn its results round."""
+    if not site.shares_weights:
+        return {}
+    found: dict[str, Channel] = {}
+    for unit in site.design.units:
+        own = {t.name for t in tasks if t.unit == unit.name}
+        shapes = [(s, n) for s, n in linear_shapes(site.skeleton) if s.task in own]
+        if unit.kind == "matrix" and shapes:
+            room = order_groups(shapes, unit, len(site.passes.tiles))
+            deep = max(widest_group_beats(shapes, unit), site.design.ports.prefetch_beats)
+            found[weights_of(unit)] = Channel(HANDED_BEATS)
+            found[f"{weights_of(unit)}{tiles.FETCHED}"] = Channel(deep)
+            found[f"{unit.name}{tiles.SUMS}"] = Channel(matrix.stages(unit.columns) + 2)
+            found[f"{unit.name}{tiles.STORED}"] = Channel(room)
+            found[f"{unit.name}{tiles.ROOM}"] = Channel(room, room)
     return found

@@ -17,15 +17,18 @@ from cosim.ir.work import Work
 from cosim.ops import Linear
 from hw_models.energy import PriceList, Traffic
 from hw_models.network import Network
+from hw_models.storage import seen_share
 
 
 @dataclass(frozen=True)
 class OperatorRow:
-    """Hold the cost of one node for one token.
+    """Hold the cost of one node for one token of one sequence.
 
     `cycles`: how long its unit is held by the task that carries it, or its off-chip bits take,
-    whichever is longer (`bound` says which); operators of one task share them. `bytes`: all its
-    streams, constants and states; `intensity`: operations per such byte.
+    whichever is longer (`bound` says which); operators of one task share them, and so do the
+    tokens of a turn (rounded up). `bytes`: all its streams, constants and states; weights that are
+    fetched for several tokens, and states that stay on chip between them, count by their fetches.
+    `intensity`: operations per such byte.
     """
 
     segment: str
@@ -63,9 +66,15 @@ class Pricer:
         design: Design,
         network: Network,
         prices: PriceList,
+        passes: int,
     ) -> None:
-        """Look at one layout with its network and the price list of its machine."""
-        self.skeleton, self.design, self.prices = skeleton, design, prices
+        """Look at one layout with its network of so many passes, and its machine's price list."""
+        self.skeleton, self.design, self.prices, self.passes = skeleton, design, prices, passes
+        chosen, workload = design.choices, design.choices.workload
+        shares = design.places["weights"] == "memory" and max(chosen.turns.tiles) > 1
+        self.fetches = float(chosen.turns.fetches) if shares else 1.0
+        self.state_moves = float(chosen.state_moves)
+        self.is_prompt, self.shares, self.context = workload.is_prompt, shares, workload.context
         self.cycles = task_cycles(network)
         self.kinds = {u.name: u.kind for u in design.units}
         self.unit_of = {t.name: t.unit for t in layout.tasks}
@@ -82,6 +91,8 @@ class Pricer:
         total: dict[str, float] = {}
         for node in graph.nodes:
             name = names[node.name]
+            if self.is_prompt and not self._in_prompt(name):
+                continue
             types = (*graph.input_types(node), graph.types[node.name])
             # Layers cost the same wherever their types are the same.
             key = (name, node.op, *((t.shape, t.dtype) for t in types))
@@ -92,6 +103,10 @@ class Pricer:
             for component, pj in energy.items():
                 total[component] = total.get(component, 0.0) + pj
         return rows, total
+
+    def _in_prompt(self, name: str) -> bool:
+        task = self.skeleton.maker.get(name)
+        return task is None or self.skeleton.in_prompt(self.skeleton.task(task))
 
     def _names(self, graph: Graph) -> dict[str, str]:
         """Return each node's name in the sketch; segments of one kind have the same order."""
@@ -109,11 +124,12 @@ class Pricer:
         task = self.skeleton.maker.get(name, "")
         unit = self.unit_of.get(task, "wire")
         held = self.cycles.get(task, {})
-        own = held.get(unit, 0)
-        ports = max((c for actor, c in held.items() if actor != unit), default=0)
+        own = -(-held.get(unit, 0) // self.passes)
+        ports = max((c for actor, c in held.items() if is_port(actor) and actor != unit), default=0)
+        ports = -(-ports // self.passes)
         if node.op.name == "embed" and traffic.off_chip_bits:
             own, ports = 0, own
-        moved = _bits(work) / 8
+        moved = self._moved_bits(graph, node, name, work) / 8
         row = OperatorRow(
             "", node.name, node.op.name, unit, max(own, ports), work.mac_count,
             work.operations, moved, traffic.off_chip_bits / 8,
@@ -121,6 +137,25 @@ class Pricer:
             "memory" if ports > own else "compute",
         )  # fmt: skip
         return row, energy
+
+    def _moved_bits(self, graph: Graph, node: Node, name: str, work: Work) -> float:
+        """Return a node's streams, constants and states, shared fetches by their share."""
+        consts = work.const_bits * (self.fetches if isinstance(node.op, Linear) else 1)
+        states: float = work.state_read_bits + work.state_write_bits
+        if node.op.name == "push":
+            states -= work.state_read_bits * (1 - seen_share(graph, node, self.context))
+        task = self.skeleton.maker.get(name)
+        if task and self.kinds[self.unit_of[task]] == "state":
+            states = states * (self.state_moves if self.design.places["states"] == "memory" else 1)
+        return consts + states + work.in_bits + work.out_bits
+
+    def _state_bits(self, graph: Graph, node: Node, work: Work, written_bits: int) -> float:
+        """Return the bits of states that a node reads and writes."""
+        if node.op.name == "push":
+            seen = seen_share(graph, node, self.context)
+            return work.state_read_bits * seen + work.state_write_bits
+        read = sum(graph.types[n].size_bits for n in node.inputs if n in graph.states)
+        return read + written_bits
 
     def _traffic(
         self, graph: Graph, node: Node, name: str, work: Work, written_bits: int
@@ -136,32 +171,50 @@ class Pricer:
                 if any(self.skeleton.maker[r] != task for r in roots):
                     stream += graph.types[operand].size_bits
         places = self.design.places
-        states = _state_bits(graph, node, work, written_bits)
+        states = self._state_bits(graph, node, work, written_bits)
         if isinstance(node.op, Linear):
-            return replace(_stored(work.const_bits, places["weights"], True), stream_bits=stream)
+            found = _stored(work.const_bits * self.fetches, places["weights"], True)
+            if self.shares:
+                # Kept once more a fetch, given again to the others; sums are put into order.
+                again = work.const_bits + 2 * work.out_bits
+                found = replace(found, large_bits=found.large_bits + again)
+            return replace(found, stream_bits=stream)
         if node.op.name == "embed":
             return replace(_stored(work.const_bits, places["embedding"], False), stream_bits=stream)
         # Tables are priced by their look-ups.
         small = 0 if node.op.name in {"pwl", "pwl_log", "step_table"} else work.const_bits
         if self.kinds[self.unit_of[task]] == "state":
-            return replace(
-                _stored(states, places["states"], True), stream_bits=stream, small_bits=small
-            )
+            found = _stored(states * self.state_moves, places["states"], True)
+            if places["states"] == "memory":
+                # In between they stay in a memory on chip.
+                kept = states * (1 - self.state_moves)
+                found = replace(found, large_bits=found.large_bits + kept)
+            else:
+                found = _stored(states, "chip", True)
+            return replace(found, stream_bits=stream, small_bits=small)
         return Traffic(stream, small + states)
+
+
+def is_port(actor: str) -> bool:
+    """Tell whether an actor is a port of the off-chip memory."""
+    return actor.startswith(("memory", "state.read", "state.write"))
 
 
 def price_tokens(
     model: Model,
     kinds: Sequence[GraphKind],
     design: Design,
-    networks: Sequence[Network],
+    networks: Sequence[tuple[Network, int]],
     prices: PriceList,
 ) -> tuple[tuple[OperatorRow, ...], dict[str, float]]:
-    """Return a row per node of a model, and the energy of one token by component, in pJ."""
+    """Return a row per node of a model, and the energy of one token by component, in pJ.
+
+    `networks`: one for each layout, with the passes of its turns.
+    """
     rows: dict[str, list[OperatorRow]] = {}
     energy: dict[str, float] = {}
-    for kind, layout, network in zip(kinds, design.layouts, networks, strict=True):
-        pricer = Pricer(kind.skeleton, layout, design, network, prices)
+    for kind, layout, (network, passes) in zip(kinds, design.layouts, networks, strict=True):
+        pricer = Pricer(kind.skeleton, layout, design, network, prices, passes)
         for segment in model.segments:
             if segment.name in kind.segments:
                 rows[segment.name], spent = pricer.price(segment)
@@ -170,21 +223,8 @@ def price_tokens(
     return tuple(row for s in model.segments for row in rows[s.name]), energy
 
 
-def _stored(bits: int, place: Place, buffered: bool) -> Traffic:
+def _stored(bits: float, place: Place, buffered: bool) -> Traffic:
     """Count bits that live on chip, or off chip and come through a FIFO, in and out again."""
     if place == "chip":
         return Traffic(large_bits=bits)
     return Traffic(large_bits=2 * bits if buffered else 0, off_chip_bits=bits)
-
-
-def _state_bits(graph: Graph, node: Node, work: Work, written_bits: int) -> int:
-    """Return the bits of states that a node reads and writes."""
-    if node.op.name == "push":
-        return work.state_read_bits + work.state_write_bits
-    read = sum(graph.types[n].size_bits for n in node.inputs if n in graph.states)
-    return read + written_bits
-
-
-def _bits(work: Work) -> int:
-    streams = work.const_bits + work.in_bits + work.out_bits
-    return streams + work.state_read_bits + work.state_write_bits

@@ -49,17 +49,17 @@ class Timing:
         """Return the cycle at which an actor is free after each round."""
         return self.finish_cycles[:, self._actor(actor)]
 
-    def busy(self, actor: str, turn: int = -1) -> int:
-        """Return the cycles for which an actor's firings hold it in a round."""
-        return int(self.busy_cycles[turn, self._actor(actor)])
+    def busy(self, actor: str, turn: int | None = -1) -> int:
+        """Return the cycles for which an actor's firings hold it in a round; None: in all."""
+        return _count(self.busy_cycles[:, self._actor(actor)], turn)
 
-    def starved(self, fifo: str, turn: int = -1) -> int:
-        """Return the cycles that the taker has waited for a beat of a FIFO in a round."""
-        return int(self.starved_cycles[turn, self._fifo(fifo)])
+    def starved(self, fifo: str, turn: int | None = -1) -> int:
+        """Return the cycles that the taker has waited for a beat of a FIFO in a round, or all."""
+        return _count(self.starved_cycles[:, self._fifo(fifo)], turn)
 
-    def blocked(self, fifo: str, turn: int = -1) -> int:
-        """Return the cycles that the maker has waited for a place in a FIFO in a round."""
-        return int(self.blocked_cycles[turn, self._fifo(fifo)])
+    def blocked(self, fifo: str, turn: int | None = -1) -> int:
+        """Return the cycles that the maker has waited for a place in a FIFO in a round, or all."""
+        return _count(self.blocked_cycles[:, self._fifo(fifo)], turn)
 
     def spans(self, turn: int = 0) -> list[Span]:
         """Return every task of a round with its times, actor by actor in program order."""
@@ -76,6 +76,10 @@ class Timing:
 
     def _fifo(self, name: str) -> int:
         return list(self.network.channels).index(name)
+
+
+def _count(counts: np.ndarray, turn: int | None) -> int:
+    return int(counts.sum() if turn is None else counts[turn])
 
 
 def solve(network: Network, rounds: int = 1, shortcut: bool = True) -> Timing:

@@ -21,6 +21,18 @@ from cosim.ir.errors import UserError
 from hw_models.evaluate import Evaluator
 from hw_models.pace import pace_of
 
+NO_DEADLOCK = "a whole round was solved, which proves that no other deadlocks"
+
+
+def unsized_text(design: Design) -> str:
+    """Say what is known of the depths of a design whose FIFOs were not sized."""
+    chosen = design.choices
+    rule = "whole" if chosen.fifos == "whole" else "whole where their taker waits"
+    return (
+        f"FIFO depths: by rule, {rule}, else {chosen.shallow_beats} beats, not the smallest "
+        f"(a slack asks for these); {NO_DEADLOCK}"
+    )
+
 
 @dataclass(frozen=True)
 class Depths:
@@ -35,6 +47,17 @@ class Depths:
     cycles_after: float
     limit_cycles: float
     solved: int
+    slack: float
+    fifos: int
+
+    def text(self) -> str:
+        """Say what is proved of the depths."""
+        return (
+            f"FIFO depths: the smallest for a slack of {100 * self.slack:g} % "
+            f"({self.cycles_before:,.0f} cycles a token, now {self.cycles_after:,.0f}): with one "
+            f"place less, any of the {self.fifos} deeper than 1 would be slower than that or "
+            f"deadlock ({self.solved} designs solved); {NO_DEADLOCK}"
+        )
 
 
 def smallest_depths(evaluator: Evaluator, choices: Choices, slack: float = 0.0) -> Depths:
@@ -65,7 +88,10 @@ def smallest_depths(evaluator: Evaluator, choices: Choices, slack: float = 0.0) 
         found = _shrunk(found, name, depth, fits)
     after = _times(evaluator, evaluator.design(found))
     assert after is not None
-    return Depths(found, second - latency, after[1] - after[0], limit[1] - latency, solved)
+    deep = sum(d > 1 for d in depths_of(evaluator, evaluator.design(found)).values())
+    return Depths(
+        found, second - latency, after[1] - after[0], limit[1] - latency, solved, slack, deep
+    )
 
 
 def with_depth(choices: Choices, name: str, depth: int) -> Choices:

@@ -13,12 +13,15 @@ from hw_models.energy_constants import SCALINGS, TABLES, Constant, Scaling
 
 @dataclass(frozen=True)
 class Traffic:
-    """Count bits that one node moves per token, by what they move through."""
+    """Count bits that one node moves per token, by what they move through.
 
-    stream_bits: int = 0
-    small_bits: int = 0
-    large_bits: int = 0
-    off_chip_bits: int = 0
+    A token that shares a fetch with others has its share of the bits.
+    """
+
+    stream_bits: float = 0
+    small_bits: float = 0
+    large_bits: float = 0
+    off_chip_bits: float = 0
 
 
 @dataclass(frozen=True)

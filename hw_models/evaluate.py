@@ -70,8 +70,8 @@ class Evaluator:
         choices = Choices(choices) if isinstance(choices, Lanes) else choices
         kinds = self.kinds(choices)
         if choices.places is None:
-            places = tuple(default_places(kinds, self.machine).items())
-            choices = replace(choices, places=places)
+            places = default_places(kinds, self.machine, choices.workload.batch)
+            choices = replace(choices, places=tuple(places.items()))
         return laid_out(self.model, self.machine, kinds, choices)
 
     def point(self, choices: Choices | Lanes) -> Point:
@@ -93,9 +93,12 @@ class Evaluator:
     def _token_energy(self, design: Design, pace: Pace) -> Mapping[str, float]:
         """Return a token's energy by component, less what time and lanes decide."""
         chosen = design.choices
-        key = chosen.order, chosen.fused, chosen.matrix, tuple(design.places.items())
+        key = (
+            chosen.order, chosen.fused, chosen.matrix, tuple(design.places.items()),
+            chosen.workload, chosen.tile, chosen.tiles,
+        )  # fmt: skip
         if key not in self._energy:
-            networks = [s.timing.network for s in pace.solved]
+            networks = [(s.timing.network, s.passes) for s in pace.solved][: len(design.layouts)]
             kinds = self.kinds(chosen)
             _, energy = price_tokens(self.model, kinds, design, networks, self.prices)
             self._energy[key] = energy

@@ -8,47 +8,48 @@ from dataclasses import dataclass
 import numpy as np
 
 from cosim.design import Design, GraphKind, Layout
-from cosim.ir.errors import InternalError
+from cosim.design.choices import DECODE
+from cosim.ir.errors import InternalError, UserError
 from cosim.ir.model import Model
 from cosim.machine import Machine
 from hw_models.build import NO_PATTERNS, build_network
 from hw_models.dataflow import Timing, solve
 from hw_models.network import Pattern
+from hw_models.passes import Passes
 
 
 @dataclass(frozen=True)
 class Solved:
-    """Hold one layout's timing over some tokens, and how many segments it stands for."""
+    """Hold one layout's timing over some tokens, and what its rounds count for.
+
+    tokens
+        The turns that were solved: tokens where they are generated one by one.
+    passes
+        The passes of a turn: one token, or many.
+    share
+        What the cycles of the last round count for in a token; where `sums`, those of all rounds.
+    """
 
     kind: GraphKind
     timing: Timing
     tokens: int
+    passes: int
+    share: float
+    sums: bool = False
 
-    def share(self, generates: bool) -> float:
-        """Return what the last round counts for in a token.
-
-        Of layers, it is the last token; of a block per token, all tokens together.
-        """
-        part = 1.0 if self.kind.skeleton.sketch.layers > 1 else 1.0 / self.tokens
-        return part * (1 if generates else len(self.kind.segments))
+    @property
+    def turn(self) -> int | None:
+        """Return the round that counts; None: all of them together."""
+        return None if self.sums else -1
 
 
-def solve_kind(
-    kind: GraphKind,
-    layout: Layout,
-    design: Design,
-    machine: Machine,
-    tokens: int,
-    generates: bool,
-    patterns: Mapping[str, Pattern],
-) -> Solved:
-    """Solve one layout over some tokens."""
-    network = build_network(kind.skeleton, layout, design, machine, tokens, generates, patterns)
-    return Solved(kind, solve(network, tokens if layout.layers > 1 else 1), tokens)
+def generates(model: Model) -> bool:
+    """Tell whether a model makes one token after another."""
+    return model.is_causal and len(model.segments) == 1
 
 
 def ends_of(solved: Solved) -> np.ndarray:
-    """Return the cycle at which each token's last output has gone out."""
+    """Return the cycle at which each turn's last output has gone out."""
     timing = solved.timing
     sinks = [a.name for a in timing.network.actors if a.name.startswith("sink.")]
     if not sinks:
@@ -66,7 +67,8 @@ def ends_of(solved: Solved) -> np.ndarray:
 class Pace:
     """Hold the layouts of a design solved over some tokens, and the pace of these.
 
-    `latency_cycles` are those of the first token, or of the whole window.
+    `latency_cycles` are those of the first token of every sequence, of the whole window, or of all
+    prompts; `cycles_per_token` those of one token of one sequence.
     """
 
     solved: tuple[Solved, ...]
@@ -87,19 +89,84 @@ def pace_of(
     """Solve the layouts of a design; 0 tokens: one generated token, or the design's window.
 
     The cycles per token are those of the last one; with patterns, the mean of all but the first.
+    Raise UserError where the design's workload is none of the model's.
     """
-    generates = model.is_causal and len(model.segments) == 1
-    wanted = tokens or (1 if generates else design.window)
-    # A second token shows the pace at which tokens follow one another.
-    rounds = max(wanted, 2) if generates else wanted
+    if design.choices.workload != DECODE and not generates(model):
+        raise UserError(
+            f"model {model.name} generates no tokens, it runs over a window; leave out prefill, "
+            "batch and context"
+        )
+    if design.choices.workload.is_prompt:
+        return _of_prompt(kinds[0], design, machine, patterns)
+    if generates(model):
+        return _of_tokens(kinds[0], design, machine, tokens, patterns)
+    wanted = tokens or design.window
     solved = tuple(
-        solve_kind(kind, layout, design, machine, rounds, generates, patterns)
+        _solved(kind, layout, design, machine, wanted, Passes(), patterns, feedback=False)
         for kind, layout in zip(kinds, design.layouts, strict=True)
     )
-    if generates:
-        ends = ends_of(solved[0])
-        counted = ends if patterns else ends[-2:]
-        period = float(counted[-1] - counted[0]) / (counted.size - 1)
-        return Pace(solved, generates, wanted, int(ends[0]), period)
     total = sum(int(ends_of(s)[-1]) * len(s.kind.segments) for s in solved)
-    return Pace(solved, generates, wanted, total, total / wanted)
+    return Pace(solved, False, wanted, total, total / wanted)
+
+
+def _solved(
+    kind: GraphKind,
+    layout: Layout,
+    design: Design,
+    machine: Machine,
+    turns: int,
+    passes: Passes,
+    patterns: Mapping[str, Pattern],
+    feedback: bool,
+    shared_by: int = 0,
+) -> Solved:
+    """Solve one layout over some turns; `shared_by` tokens share the sums of all rounds."""
+    layered = layout.layers > 1
+    network = build_network(
+        kind.skeleton, layout, design, machine, turns, feedback, patterns, passes
+    )
+    timing = solve(network, turns if layered else 1)
+    segments = 1 if feedback or passes.is_prompt else len(kind.segments)
+    share = segments / (shared_by or passes.count * (1 if layered else turns))
+    return Solved(kind, timing, turns, passes.count, share, sums=shared_by > 0)
+
+
+def _of_tokens(
+    kind: GraphKind,
+    design: Design,
+    machine: Machine,
+    tokens: int,
+    patterns: Mapping[str, Pattern],
+) -> Pace:
+    """Solve the generation of some tokens of every sequence."""
+    wanted = tokens or 1
+    passes = Passes(design.choices.turns.tiles)
+    # A second token shows the pace at which tokens follow one another.
+    found = _solved(
+        kind, design.layouts[0], design, machine, max(wanted, 2), passes, patterns, feedback=True
+    )
+    ends = ends_of(found)
+    counted = ends if patterns else ends[-2:]
+    period = float(counted[-1] - counted[0]) / (counted.size - 1)
+    return Pace((found,), True, wanted, int(ends[0]), period / passes.count)
+
+
+def _of_prompt(
+    kind: GraphKind,
+    design: Design,
+    machine: Machine,
+    patterns: Mapping[str, Pattern],
+) -> Pace:
+    """Solve a prompt: whole turns one after another, then what is left over."""
+    layout, turns, workload = design.layouts[0], design.choices.turns, design.choices.workload
+    tokens = workload.tokens
+    parts = [(turns.tiles, turns.times), *([(turns.rest, 1)] if turns.rest else [])]
+    solved = tuple(
+        _solved(
+            kind, layout, design, machine, times, Passes(tiles, is_prompt=True), patterns,
+            feedback=False, shared_by=tokens,
+        )
+        for tiles, times in parts
+    )  # fmt: skip
+    cycles = sum(int(s.timing.finish_cycles[-1].max()) for s in solved)
+    return Pace(solved, True, tokens, cycles * workload.batch, cycles / tokens)

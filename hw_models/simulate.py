@@ -11,7 +11,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 
-from cosim.design import Design, GraphKind, default_design, graph_kinds
+from cosim.design import Design, GraphKind, Workload, default_design, graph_kinds
+from cosim.design.sized import doing
 from cosim.ir.errors import UserError
 from cosim.ir.model import Model
 from cosim.machine import Machine
@@ -23,6 +24,7 @@ from hw_models.energy_constants import Constant, Scaling
 from hw_models.network import Pattern
 from hw_models.pace import Pace, Solved, ends_of, pace_of
 from hw_models.stalls import StallRow, stall_rows
+from hw_models.storage import has_cache
 from hw_models.trace import Stretch, events, stretches
 
 PROVENANCE: Mapping[str, str] = {
@@ -126,29 +128,37 @@ def simulate(
     design: Design | None = None,
     tokens: int = 0,
     patterns: Mapping[str, Pattern] = NO_PATTERNS,
+    workload: Workload | None = None,
 ) -> Simulation:
     """Simulate some tokens; 0 chooses: one generated token, or the design's window.
 
-    `design` None takes the default one. `patterns` say of sources and sinks (units such as
+    `design` None takes the default one for the workload; `workload` None takes the design's, or
+    one sequence that generates; with both, the design does what it may not have been made for.
+    Figures are those of one token of one sequence; of a prompt, means over its tokens, and
+    `latency_cycles` those of all prompts. `patterns` say of sources and sinks (units such as
     `source.token` and `sink.logits`) in which cycles they may move beats; the pace is then the mean
     of the tokens that follow the first. Raise UserError where an operator has no unit, a design is
-    not this model's, or the design deadlocks.
+    not this model's or has no room for the workload, or the design deadlocks.
     """
     coverage = cover(model)
     if not coverage.is_whole:
         raise UserError(f"model {model.name}: {coverage.text()}; no unit carries what is missing")
     if tokens < 0:
         raise UserError(f"{tokens} tokens cannot be simulated; give 1 or more")
-    design = default_design(model, machine) if design is None else design
+    if design is None:
+        design = default_design(model, machine, workload=workload or Workload())
     chosen = design.choices
     kinds = graph_kinds(model, chosen.order, chosen.fused, chosen.matrix)
     _check_design(design, model, machine, kinds)
+    if workload is not None and workload != chosen.workload:
+        design = doing(design, kinds, machine, workload)
     _check_patterns(design, patterns)
     pace = pace_of(model, kinds, design, machine, tokens, patterns)
     solved, period = pace.solved, pace.cycles_per_token
     clock_hz = machine.clock.frequency_mhz * 1e6
     prices = price_list(machine)
-    rows, energy = price_tokens(model, kinds, design, [s.timing.network for s in solved], prices)
+    networks = [(s.timing.network, s.passes) for s in solved][: len(design.layouts)]
+    rows, energy = price_tokens(model, kinds, design, networks, prices)
     energy["clock"] = prices.clock_pj(design.resources["ff"], period)
     energy["static"] = static_pj(machine, period / clock_hz)
     memory = next(m for m in machine.memories if m.name == design.ports.memory)
@@ -163,7 +173,7 @@ def simulate(
         latency_cycles=pace.latency_cycles,
         tokens_per_second=clock_hz / period,
         units=_units(pace, design),
-        stalls=stall_rows((s.timing, s.share(pace.generates)) for s in solved),
+        stalls=stall_rows((s.timing, s.share, s.turn) for s in solved),
         operators=rows,
         energy_pj=energy,
         ceilings=Ceilings(
@@ -174,7 +184,7 @@ def simulate(
         ),
         constants=tuple(prices.constants.values()),
         scalings=prices.scalings,
-        notes=_notes(machine),
+        notes=_notes(machine, model, design.choices.workload),
         timeline=_timeline(solved, model),
     )
 
@@ -214,14 +224,14 @@ def _units(pace: Pace, design: Design) -> tuple[UnitRow, ...]:
     total: dict[str, list[float]] = {}
     for s in pace.solved:
         timing, network = s.timing, s.timing.network
-        part = s.share(pace.generates)
+        part = s.share
         for actor in network.actors:
             sums = total.setdefault(actor.name, [0.0, 0.0, 0.0])
-            sums[0] += timing.busy(actor.name) * part
+            sums[0] += timing.busy(actor.name, s.turn) * part
         for fifo in network.channels:
             maker, taker = network.ends(fifo)
-            total.setdefault(taker, [0.0, 0.0, 0.0])[1] += timing.starved(fifo) * part
-            total.setdefault(maker, [0.0, 0.0, 0.0])[2] += timing.blocked(fifo) * part
+            total.setdefault(taker, [0.0, 0.0, 0.0])[1] += timing.starved(fifo, s.turn) * part
+            total.setdefault(maker, [0.0, 0.0, 0.0])[2] += timing.blocked(fifo, s.turn) * part
     return tuple(
         UnitRow(
             name, kinds.get(name, "memory"), busy, starved, blocked, busy / pace.cycles_per_token
@@ -238,11 +248,11 @@ def _timeline(solved: Sequence[Solved], model: Model) -> tuple[Stretch, ...]:
         s = next(s for s in solved if segment.name in s.kind.segments)
         layered = s.kind.skeleton.sketch.layers > 1
         found += stretches(s.timing, segment.name, offset, layered)
-        offset += int(ends_of(s)[-1])
+        offset += int(ends_of(s)[-1]) if len(model.segments) > 1 else 0
     return tuple(found)
 
 
-def _notes(machine: Machine) -> tuple[str, ...]:
+def _notes(machine: Machine, model: Model, workload: Workload) -> tuple[str, ...]:
     energy = machine.energy
     factor = machine.source("energy.logic_factor").text
     carried = f"times {energy.logic_factor:g} for {energy.node_nm} nm: {factor}"
@@ -250,7 +260,17 @@ def _notes(machine: Machine) -> tuple[str, ...]:
         f"power of {machine.power.boundary}",
         f"logic priced by {energy.table}, {carried}",
         "resources are estimates before synthesis",
+        _context_note(model, workload),
     )
+
+
+def _context_note(model: Model, workload: Workload) -> str:
+    """Say what the context length changes."""
+    caches = sum(has_cache(s.graph) for s in model.segments)
+    told = f"after {workload.context:,} tokens"
+    if caches:
+        return f"{told}: caches hold that many, and are read and priced so"
+    return f"{told}: as after any number of them, for all states are of a fixed size"
 
 
 def _plain(value: object) -> object:

@@ -25,15 +25,15 @@ class StallRow:
     cycles: float
 
 
-def stall_rows(parts: Iterable[tuple[Timing, float]]) -> tuple[StallRow, ...]:
-    """Return all waits of the last round, longest first; each timing with its share of a token."""
+def stall_rows(parts: Iterable[tuple[Timing, float, int | None]]) -> tuple[StallRow, ...]:
+    """Return all waits, longest first; each timing with a round's share of a token, and which."""
     total: dict[tuple[str, Cause, str, str], float] = {}
-    for timing, part in parts:
+    for timing, part, turn in parts:
         for fifo in timing.network.channels:
             maker, taker = timing.network.ends(fifo)
             waits: tuple[tuple[tuple[str, Cause, str, str], int], ...] = (
-                ((taker, "input", fifo, maker), timing.starved(fifo)),
-                ((maker, "room", fifo, taker), timing.blocked(fifo)),
+                ((taker, "input", fifo, maker), timing.starved(fifo, turn)),
+                ((maker, "room", fifo, taker), timing.blocked(fifo, turn)),
             )
             for key, cycles in waits:
                 total[key] = total.get(key, 0.0) + cycles * part

@@ -5,6 +5,9 @@ nonlinear functions; `constants` of everything else; `states` that a recurrence 
 `windows` of the last inputs of a short convolution; `kv`, the same kept for anything but a
 convolution, as a cache of keys and values is; `sequences` between the segments of a window, which
 are spills where they live off chip (no design puts them there yet: they count as block memory).
+What depends on the workload: every sequence of a batch keeps its own states, windows and caches;
+tokens that share a fetch of weights, or hand a state on to one another on chip, each have their
+share of it; of a cache, as many tokens are read as the sequence has seen, if it has such room.
 """
 
 from __future__ import annotations
@@ -39,7 +42,11 @@ class Stored:
 
 
 def account(model: Model, design: Design) -> tuple[Stored, ...]:
-    """Return a row per purpose and place that the model has, in the order of `PURPOSES`."""
+    """Return a row per purpose and place that the model has, in the order of `PURPOSES`.
+
+    Moved is what a token of the design's workload moves; a prompt is read without what follows the
+    layers.
+    """
     chosen = design.choices
     kinds = graph_kinds(model, chosen.order, chosen.fused, chosen.matrix)
     ledger = _Ledger()
@@ -56,14 +63,15 @@ class _Ledger:
 
     def __init__(self) -> None:
         """Start empty."""
-        self.bits: dict[tuple[Purpose, Place], Counter[str]] = {}
+        self.bits: dict[tuple[Purpose, Place], dict[str, float]] = {}
 
     def add(
-        self, purpose: Purpose, place: Place, kept: int = 0, read: int = 0, written: int = 0
+        self, purpose: Purpose, place: Place, kept: int = 0, read: float = 0, written: float = 0
     ) -> None:
         """Enter bits."""
-        own = self.bits.setdefault((purpose, place), Counter())
-        own.update(kept=kept, read=read, written=written)
+        own = self.bits.setdefault((purpose, place), {"kept": 0, "read": 0, "written": 0})
+        for name, bits in (("kept", kept), ("read", read), ("written", written)):
+            own[name] += bits
 
     def rows(self) -> tuple[Stored, ...]:
         """Return what was entered, in bytes."""
@@ -80,29 +88,37 @@ def _graph(ledger: _Ledger, graph: Graph, skeleton: Skeleton, design: Design) ->
     makers = {s.next: name for name, s in graph.states.items()}
     entered: set[str] = set()
     names = _names(graph, skeleton)
+    chosen, load = design.choices, design.choices.workload
+    moves = float(chosen.state_moves)
     for node in graph.nodes:
         work = node.op.work(graph.input_types(node), graph.types[node.name])
+        task = skeleton.maker.get(names[node.name], "")
+        done = not (load.is_prompt and task) or skeleton.in_prompt(skeleton.task(task))
         purpose, place = _constant(node, design)
         new = [n for n in node.inputs if n in graph.consts and n not in entered]
         entered.update(new)
         if new or work.const_bits:
             kept = sum(graph.types[n].size_bits for n in new)
-            looked_up = sum(bits * n for bits, n in work.lookups.items())
-            ledger.add(purpose, place, kept, looked_up if purpose == "tables" else work.const_bits)
-        task = skeleton.maker.get(names[node.name], "")
+            read: float = sum(bits * n for bits, n in work.lookups.items())
+            if purpose != "tables":
+                shared = purpose == "weights" and place == "memory"
+                read = work.const_bits * (float(chosen.turns.fetches) if shared else 1)
+            ledger.add(purpose, place, kept, read if done else 0)
         in_state_unit = bool(task) and skeleton.kind(skeleton.task(task)) == "state"
         where: Place = design.places["states"] if in_state_unit else "chip"
         if node.op.name == "push":
             kind: Purpose = _kept_for(graph, node)
-            ledger.add(kind, where, graph.types[node.name].size_bits, work.state_read_bits,
-                       work.state_write_bits)  # fmt: skip
+            read = work.state_read_bits * seen_share(graph, node, load.context)
+            kept = graph.types[node.name].size_bits * load.batch
+            ledger.add(kind, where, kept, read, work.state_write_bits)
             continue
+        share = moves if where == "memory" else 1
         for operand in node.inputs:
             if operand in graph.states:
-                ledger.add("states", where, read=graph.types[operand].size_bits)
+                ledger.add("states", where, read=graph.types[operand].size_bits * share)
         if node.name in makers:
             bits = graph.types[node.name].size_bits
-            ledger.add("states", where, kept=bits, written=bits)
+            ledger.add("states", where, bits * load.batch, written=bits * share)
 
 
 def _constant(node: Node, design: Design) -> tuple[Purpose, Place]:
@@ -113,11 +129,27 @@ def _constant(node: Node, design: Design) -> tuple[Purpose, Place]:
     return ("tables" if node.op.name in {"pwl", "pwl_log"} else "constants"), "chip"
 
 
+def seen_share(graph: Graph, push: Node, context: int) -> float:
+    """Return the share of what is kept before this token that it reads.
+
+    A window is read whole, the zeros before the first token too; of a cache, what has been filled.
+    """
+    places = graph.types[push.name].shape[0] - 1
+    if places < 1 or _kept_for(graph, push) != "kv":
+        return 1.0
+    return min(context, places) / places
+
+
+def has_cache(graph: Graph) -> bool:
+    """Tell whether a graph keeps what grows with the context: a cache of keys and values."""
+    return any(_kept_for(graph, n) == "kv" for n in graph.nodes if n.op.name == "push")
+
+
 def _kept_for(graph: Graph, push: Node) -> Purpose:
     """Tell a convolution's window from a cache by who reads it, new or a token old."""
     kept = {push.name, *(name for name, s in graph.states.items() if s.next == push.name)}
     readers = {n.op.name for n in graph.nodes if n is not push and kept & set(n.inputs)}
-    return "windows" if readers <= {"fir"} else "kv"
+    return "windows" if readers <= {"fir", "shift_fir"} else "kv"
 
 
 def _names(graph: Graph, skeleton: Skeleton) -> dict[str, str]:

@@ -104,7 +104,7 @@ BAD_CHOICES = [
     (lambda: replace(BASE, order="best"), "order 'best' is unknown; choose one of graph, waited"),
     (lambda: replace(BASE, fifos="deep"), "fifos 'deep' is unknown; choose one of waiting, whole"),
     (lambda: replace(BASE, matrix="two"), "matrix 'two' is unknown; choose one of shared"),
-    (lambda: replace(BASE, shallow_beats=0), "shallow_beats 0 and window 512 must be at least 1"),
+    (lambda: replace(BASE, shallow_beats=0), "shallow_beats 0 must be at least 1"),
     (lambda: replace(BASE, places=(("weights", "chip"),)), "must be given for weights, states"),
     (
         lambda: small(units=(Unit("oven", "vector", 8),)),

@@ -39,14 +39,18 @@ def run(args: argparse.Namespace) -> int:
 
 
 def simulate(args: argparse.Namespace) -> int:
-    """Model cycles and energy of one token."""
+    """Model cycles and energy of a token of a workload."""
+    from cosim.design import Workload
     from cosim.flow.simulate import simulate_graph
     from cosim.ir.write import write_file
     from cosim.machine import load_machine
 
     machine = load_machine(args.machine)
     model = _published(args) or _load_graph(args)
-    found, trace = simulate_graph(args.recipe or model.name, model, machine)
+    phase = "prefill" if args.prefill else "decode"
+    load = Workload(phase, args.prefill or 1, args.batch, args.context)  # type: ignore[arg-type]
+    name = args.recipe or model.name
+    found, trace = simulate_graph(name, model, machine, load, args.slack)
     if args.trace:
         from cosim.flow.outputs import trace_document
 

@@ -147,7 +147,25 @@ def _simulate(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     _graph(parser, "; or a published size, such as mamba2-2.7b, whose weights are not needed")
     parser.add_argument("--machine", default="u280", help="name or YAML file (default: u280)")
     parser.add_argument("--trace", type=Path, help="write the timeline here, for Perfetto")
+    _workload(parser)
     _finish(parser, graphs.simulate)
+
+
+def _workload(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--prefill", type=_positive, metavar="N",
+        help="read a prompt of so many tokens first (default: tokens are generated alone)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--batch", type=_positive, default=1, help="sequences at a time (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--context", type=_count, default=0, help="tokens seen before (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--slack", type=_percent, metavar="PERCENT",
+        help="make the FIFOs the smallest that let a token take so much longer, such as 0 or 1",
+    )  # fmt: skip
 
 
 def _sweep(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -169,6 +187,20 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is not at least 1")
     return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{value} is not at least 0")
+    return value
+
+
+def _percent(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1000:
+        raise argparse.ArgumentTypeError(f"{text} is not 0 to 1000")
+    return value / 100
 
 
 def _counts(text: str) -> tuple[int, ...]:

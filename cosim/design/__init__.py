@@ -6,8 +6,9 @@ from cosim.design.design import Design
 from cosim.design.graph_kind import GraphKind, graph_kinds
 from cosim.design.plan import Fifo, Layout, Ports, Task, Unit
 from cosim.design.sized import sized_design
+from cosim.design.workload import Workload
 
 __all__ = [
     "Choices", "Design", "Fifo", "GraphKind", "Lanes", "Layout", "Ports", "Task", "Unit",
-    "default_design", "graph_kinds", "sized_design",
+    "Workload", "default_design", "graph_kinds", "sized_design",
 ]  # fmt: skip

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from fractions import Fraction
 from math import ceil
 
+from cosim.design.choices import Choices
 from cosim.design.design import Design
 from cosim.design.graph_kind import GraphKind
-from cosim.design.plan import STATE_FIFOS, Place, Ports, Unit
+from cosim.design.plan import HANDED_BEATS, STATE_FIFOS, Place, Ports, Unit
 from cosim.design.resources import (
     FFS_PER_LUT,
     NAMES,
@@ -21,7 +22,14 @@ from cosim.design.resources import (
     memory_blocks,
     stored_cost,
 )
-from cosim.design.shapes import LinearShape, linear_shapes, state_bits, state_tasks
+from cosim.design.shapes import (
+    LinearShape,
+    linear_shapes,
+    order_groups,
+    state_bits,
+    state_tasks,
+    widest_group_beats,
+)
 from cosim.ir.model import Model
 from cosim.machine import Machine
 
@@ -31,27 +39,45 @@ MANY_CHANNELS = 16
 
 
 def share_memory(
-    kinds: list[GraphKind], places: Mapping[str, Place], machine: Machine, prefetch_beats: int
+    kinds: list[GraphKind], places: Mapping[str, Place], machine: Machine, choices: Choices
 ) -> Ports:
     """Share the fastest memory between weights and states as their bits are."""
     memory = machine.fastest_memory
     parts = memory.channels if memory.channels >= MANY_CHANNELS else TDM_PARTS
-    weights = streamed_bits(kinds, places, "weights")
-    states = streamed_bits(kinds, places, "states")
+    weights, states = moved_bits(kinds, places, choices)
     each = ceil(parts * Fraction(states, weights + 2 * states)) if states else 0
     each = min(each, (parts - 1) // 2)
-    return Ports(memory.name, parts, parts - 2 * each, each, prefetch_beats)
+    return Ports(memory.name, parts, parts - 2 * each, each, choices.lanes.prefetch)
 
 
-def streamed_bits(kinds: list[GraphKind], places: Mapping[str, Place], what: str) -> int:
-    """Return the bits of weights, or of states one way, that one token moves off chip."""
+def moved_bits(
+    kinds: list[GraphKind], places: Mapping[str, Place], choices: Choices
+) -> tuple[Fraction, Fraction]:
+    """Return the bits of weights, and of states one way, that a token of the workload moves."""
+    is_prompt = choices.workload.is_prompt
+    weights = streamed_bits(kinds, places, "weights", is_prompt) * choices.turns.fetches
+    states = streamed_bits(kinds, places, "states") * choices.state_moves
+    return weights, states
+
+
+def streamed_bits(
+    kinds: list[GraphKind], places: Mapping[str, Place], what: str, is_prompt: bool = False
+) -> int:
+    """Return the bits of weights, or of states one way, that one token alone moves off chip.
+
+    A token of a prompt wants no weights of what follows the layers.
+    """
     if places[what] != "memory":
         return 0
     total = 0
     for kind in kinds:
         count = len(kind.segments)
         if what == "weights":
-            total += sum(s.stored_bits * n * count for s, n in linear_shapes(kind.skeleton))
+            total += sum(
+                s.stored_bits * n * count
+                for s, n in linear_shapes(kind.skeleton)
+                if not is_prompt or kind.skeleton.in_prompt(kind.skeleton.task(s.task))
+            )
         else:
             total += sum(
                 state_bits(kind.skeleton, t) * n * count for t, n in state_tasks(kind.skeleton)
@@ -71,7 +97,8 @@ def count_resources(
         for task in kind.skeleton.tasks:
             # A unit with several tasks has the hardware of the largest.
             of_unit[task.unit] |= chain_cost(kind.skeleton, task, units[task.unit], machine, held)
-        stored = stored_cost(kind.skeleton, units, design.places, machine)
+        batch = design.choices.workload.batch
+        stored = stored_cost(kind.skeleton, units, design.places, machine, batch)
         total += Counter({k: v * len(kind.segments) for k, v in stored.items()})
     for cost in of_unit.values():
         total += cost
@@ -97,7 +124,19 @@ def _matrix(
     lanes = unit.lanes * unit.columns
     cost = mac_cost(lanes, weight_bits, act_bits, machine, max(dsps, 0))
     inputs = max(s.weight_steps(unit) for s, _ in shapes)
-    cost += memory_blocks(unit.columns * act_bits, 2 * inputs, machine)
+    chosen = design.choices
+    tile = chosen.tile if chosen.shares_weights else 1
+    cost += memory_blocks(unit.columns * act_bits, 2 * inputs * tile, machine)
+    if tile > 1:
+        # The weights of a group (their other half is the port's FIFO), and two tiles of sums.
+        wide = max(s.beat_bits(unit) for s, _ in shapes)
+        cost += memory_blocks(wide, widest_group_beats(shapes, unit), machine)
+        cost += memory_blocks(wide, HANDED_BEATS, machine)
+        sums = unit.lanes * max(s.sum_bits for s, _ in shapes)
+        # One sequence that reads a prompt wants no logits of it.
+        kept = _turns(kinds, unit, chosen.workload.is_prompt and chosen.workload.batch == 1)
+        groups = order_groups(kept, unit, chosen.tiles_held) if kept else 0
+        cost += memory_blocks(sums, tile * groups, machine)
     if design.places["weights"] == "chip":
         steps = sum(s.steps(unit, streamed=False) * n for s, n in shapes)
         cost += memory_blocks(lanes * weight_bits, steps, machine)
@@ -106,13 +145,16 @@ def _matrix(
     return cost
 
 
-def _turns(kinds: list[GraphKind], unit: Unit) -> list[tuple[LinearShape, int]]:
+def _turns(
+    kinds: list[GraphKind], unit: Unit, is_prompt: bool = False
+) -> list[tuple[LinearShape, int]]:
     """Return the linear tasks of a matrix unit with their turns per token."""
     return [
         (s, n * len(k.segments))
         for k in kinds
         for s, n in linear_shapes(k.skeleton)
-        if k.skeleton.task(s.task).unit == unit.name
+        for task in [k.skeleton.task(s.task)]
+        if task.unit == unit.name and not (is_prompt and not k.skeleton.in_prompt(task))
     ]
 
 
@@ -122,7 +164,10 @@ def _port_buffers(design: Design, kinds: list[GraphKind], machine: Machine) -> R
     for unit in design.units:
         if unit.kind == "matrix" and design.places["weights"] == "memory":
             width = max(s.beat_bits(unit) for s, _ in _turns(kinds, unit))
-            total += memory_blocks(width, design.ports.prefetch_beats, machine)
+            depth = design.ports.prefetch_beats
+            if design.choices.tile > 1:
+                depth = max(depth, widest_group_beats(_turns(kinds, unit), unit))
+            total += memory_blocks(width, depth, machine)
     for kind in kinds:
         for task, _ in state_tasks(kind.skeleton):
             if design.places["states"] == "memory":
@@ -131,6 +176,9 @@ def _port_buffers(design: Design, kinds: list[GraphKind], machine: Machine) -> R
                 for name in STATE_FIFOS:
                     depth = dict(design.choices.depths).get(name, beats)
                     total += memory_blocks(width, depth, machine)
+                if design.choices.keeps_states:
+                    # A prompt's states stay on chip from a turn's first token to its last.
+                    total += memory_blocks(width, beats, machine)
         for node in kind.skeleton.sketch.nodes:
             if node.op.name == "embed" and design.places["embedding"] == "chip":
                 table = kind.skeleton.sketch.types[node.inputs[1]]
@@ -164,20 +212,27 @@ def _sequences(design: Design, model: Model, machine: Machine) -> Resources:
 
 def what_binds(design: Design, kinds: list[GraphKind], machine: Machine) -> str:
     """Name the part that alone needs the most cycles for a token, and how many."""
+    costs = cycles_alone(design, kinds, machine)
+    name, cycles = max(costs.items(), key=lambda item: item[1])
+    return f"{name}, {ceil(cycles):,} cycles a token"
+
+
+def cycles_alone(design: Design, kinds: list[GraphKind], machine: Machine) -> dict[str, Fraction]:
+    """Return the cycles that each unit, and each share of the memory, needs for a token."""
     rate = machine.bits_per_cycle(machine.fastest_memory)
     streamed = design.places["weights"] == "memory"
-    ports = design.ports
+    ports, fetches = design.ports, design.choices.turns.fetches
     costs: dict[str, Fraction] = {}
-    if bits := streamed_bits(kinds, design.places, "weights"):
-        costs[f"weights from {ports.memory}"] = bits / (
-            rate * Fraction(ports.weight_parts, ports.parts)
-        )
-    if bits := streamed_bits(kinds, design.places, "states"):
-        costs[f"states from {ports.memory}"] = bits / (
-            rate * Fraction(ports.state_parts, ports.parts)
-        )
+    weights, states = moved_bits(kinds, design.places, design.choices)
+    for name, bits, parts in (("weights", weights, ports.weight_parts),
+                              ("states", states, ports.state_parts)):  # fmt: skip
+        if bits:
+            costs[f"{name} from {ports.memory}"] = bits / (rate * Fraction(parts, ports.parts))
+    is_prompt = design.choices.workload.is_prompt
     for kind in kinds:
         for task in kind.skeleton.tasks:
+            if is_prompt and not kind.skeleton.in_prompt(task):
+                continue
             unit = design.unit(task.unit)
             turns = kind.skeleton.sketch.layers if task.part == "block" else 1
             if unit.kind != "matrix":
@@ -186,7 +241,12 @@ def what_binds(design: Design, kinds: list[GraphKind], machine: Machine) -> str:
                 costs[name] = costs.get(name, Fraction(0)) + cycles
     for unit in design.units:
         if unit.kind == "matrix":
-            steps = sum(s.steps(unit, streamed) * n for s, n in _turns(kinds, unit))
-            costs[f"unit {unit.name}"] = Fraction(steps)
-    name, cycles = max(costs.items(), key=lambda item: item[1])
-    return f"{name}, {ceil(cycles):,} cycles a token"
+            costs[f"unit {unit.name}"] = sum(
+                (
+                    s.groups(unit) * n
+                    * (s.weight_steps(unit) + s.scale_steps(unit, streamed) * fetches)
+                    for s, n in _turns(kinds, unit, is_prompt)
+                ),
+                Fraction(0),
+            )  # fmt: skip
+    return costs

@@ -153,6 +153,9 @@ def fifos_of(skeleton: Skeleton, units: Mapping[str, Unit], choices: Choices) ->
 
     A taker that waits for several FIFOs, or whose unit has other tasks to do first, gets FIFOs that
     hold the whole value, so that no maker is ever held up by it; all others take as they come.
+    Where a turn has several passes, such a FIFO holds the value of each; where matrix units have a
+    memory for all their results (`Choices.shares_weights`), of each only if the taker waits for
+    what a matrix unit makes of all passes, and a full FIFO would keep some of them from it.
     """
     given = dict(choices.depths)
     whole = choices.fifos == "whole"
@@ -169,9 +172,55 @@ def fifos_of(skeleton: Skeleton, units: Mapping[str, Unit], choices: Choices) ->
             name = f"{root} -> {task.name}"
             beats = choices.shallow_beats
             if holds and name not in given:
-                carried = Passage.of(skeleton, maker, task, root).carried(beat)
-                beats = max(beats, int(carried.sum()))
+                carried = int(Passage.of(skeleton, maker, task, root).carried(beat).sum())
+                waits = not choices.shares_weights or _waits_for_all(skeleton, maker, task)
+                beats = max(beats, carried * (choices.passes if waits else 1))
             width = beat * type_.dtype.bits
             beats = given.get(name, beats)
             found.append(Fifo(name, maker.name, task.name, root, beat, width, beats))
     return tuple(found)
+
+
+def _waits_for_all(skeleton: Skeleton, maker: Task, taker: Task) -> bool:
+    """Tell whether a taker waits for a matrix unit that a full FIFO keeps from its input.
+
+    What blocks a maker blocks all that feed it, up to the memory of a matrix unit's results; and
+    whoever is blocked hands nothing on to its other takers either.
+    """
+    key = "waits for all", maker.name, taker.name
+    if key not in skeleton.known:
+        skeleton.known[key] = _finds_wait(skeleton, maker, taker)
+    return bool(skeleton.known[key])
+
+
+def _finds_wait(skeleton: Skeleton, maker: Task, taker: Task) -> bool:
+    blocked: dict[str, Task] = {}
+    todo = [maker]
+    while todo:
+        task = todo.pop()
+        if task.name not in blocked:
+            blocked[task.name] = task
+            if skeleton.kind(task) not in {"matrix", "switch"}:
+                todo += [skeleton.task(skeleton.maker[root]) for root in skeleton.reads(task)]
+    return any(_past_matrix(skeleton, task, taker) for task in blocked.values())
+
+
+def _past_matrix(skeleton: Skeleton, maker: Task, taker: Task) -> bool:
+    """Tell whether some way from a task to another, in one turn, goes through a matrix unit.
+
+    That unit does all passes of what comes before it, so that the maker must have done them too.
+    """
+    seen: set[tuple[str, bool]] = set()
+    todo = [(maker, False)]
+    while todo:
+        task, past = todo.pop()
+        if past and task.name == taker.name:
+            return True
+        for root in (r for r, m in skeleton.maker.items() if m == task.name):
+            for after in skeleton.takers(root):
+                key = after.name, past or skeleton.kind(after) == "matrix"
+                # A switch hands a value on to the next turn.
+                if skeleton.kind(after) != "switch" and key not in seen:
+                    seen.add(key)
+                    todo.append((after, key[1]))
+    return False

@@ -7,16 +7,19 @@ fusion, `fused=True, fifos="waiting"` against `fused=False, fifos="whole"`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal, get_args
 
 from cosim.design.plan import PLACES, Place, Unit
+from cosim.design.workload import Turns, Workload, turns_of
 from cosim.ir.errors import UserError
 
 Order = Literal["graph", "waited", "heads"]
 Fifos = Literal["waiting", "whole"]
 Sharing = Literal["shared", "separate"]
 DEFAULT_WINDOW = 512
+DECODE = Workload()
 # A FIFO that only decouples two units; as many places as one LUT makes a shift register of.
 SHALLOW_BEATS = 32
 
@@ -63,6 +66,13 @@ class Choices:
         (`separate`), all as wide.
     places
         Where weights, states and the embedding live, as pairs; None: on chip where there is room.
+    workload
+        What the design is made for: it keeps the states of `workload.batch` sequences.
+    tile
+        Tokens of a prompt, or sequences of a batch, that share each fetch of weights.
+    tiles
+        Tiles of a prompt that a unit does one after another before it goes on to its next task, so
+        that one is multiplied while another is in the recurrence; each fetches its own weights.
     window
         The longest run, in tokens, of a model that is not causal.
     """
@@ -76,7 +86,10 @@ class Choices:
     depths: tuple[tuple[str, int], ...] = ()
     matrix: Sharing = "shared"
     places: tuple[tuple[str, Place], ...] | None = None
-    window: int = field(default=DEFAULT_WINDOW)
+    workload: Workload = DECODE
+    tile: int = 1
+    tiles: int = 1
+    window: int = DEFAULT_WINDOW
 
     def __post_init__(self) -> None:
         """Refuse words that mean nothing here."""
@@ -87,14 +100,43 @@ class Choices:
                     f"choices: {name} {getattr(self, name)!r} is unknown; choose one of "
                     f"{', '.join(get_args(known))}"
                 )
-        if self.shallow_beats < 1 or self.window < 1:
-            raise UserError(
-                f"choices: shallow_beats {self.shallow_beats} and window {self.window} must be at "
-                "least 1"
-            )
+        for name in ("shallow_beats", "tile", "tiles", "window"):
+            if getattr(self, name) < 1:
+                raise UserError(f"choices: {name} {getattr(self, name)} must be at least 1")
         names = [name for name, _ in self.places or ()]
         if self.places is not None and sorted(names) != sorted(PLACES):
             raise UserError(f"choices: places {names} must be given for {', '.join(PLACES)}")
+
+    @property
+    def turns(self) -> Turns:
+        """Return the turns in which the workload is done."""
+        return turns_of(self.workload, self.tile, self.tiles)
+
+    @property
+    def passes(self) -> int:
+        """Return the most passes that may be under way in one turn: what FIFOs that wait hold."""
+        return max(self.workload.batch, self.tile * self.tiles if self.workload.is_prompt else 1)
+
+    @property
+    def tiles_held(self) -> int:
+        """Return the tiles of a turn, of a prompt or of a token of every sequence."""
+        return max(self.tiles if self.workload.is_prompt else 1,
+                   -(-self.workload.batch // self.tile))  # fmt: skip
+
+    @property
+    def shares_weights(self) -> bool:
+        """Tell whether passes share fetches of weights; not where these are on chip."""
+        return self.tile > 1 and dict(self.places or ()).get("weights") == "memory"
+
+    @property
+    def state_moves(self) -> Fraction:
+        """Return how often a token's pass reads, and writes, states that live off chip."""
+        return self.turns.turns if self.workload.is_prompt else Fraction(1)
+
+    @property
+    def keeps_states(self) -> bool:
+        """Tell whether a state stays on chip through a turn: its tokens are those of a prompt."""
+        return self.workload.is_prompt and self.tile * self.tiles > 1
 
     def text(self) -> str:
         """Print in a few words.
@@ -113,4 +155,8 @@ class Choices:
             words[-1] += f", {len(self.depths)} of given depth"
         if self.matrix == "separate":
             words.append("a matrix unit per projection")
+        if self.workload != DECODE:
+            words.append(f"for {self.workload.text()}")
+        if self.tile * self.tiles > 1:
+            words.append(f"tiles of {self.tile}, {self.tiles} a turn")
         return ", ".join(words)

@@ -7,23 +7,29 @@ Rules, in this order:
    its part of a turn is no longer than the chains' part.
 3. The state unit needs at most a third of a turn (it works while the second half of the input
    projection comes out), a chain a 512th.
-4. What is over budget is halved, the largest user first, until all fits.
+4. Tokens of a prompt, or of a batch, share fetches of weights in tiles of 1 to `MOST_TILE`, and
+   the matrix unit is as many times wider; a prompt's turns have one tile or two. What is estimated
+   to be fastest is taken. Weights on chip need no tiles: the passes of a turn follow one another.
+5. What is over budget is halved, the largest user first, until all fits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from fractions import Fraction
 from math import ceil
 
 import numpy as np
 
-from cosim.design.choices import DEFAULT_WINDOW, Choices, Lanes
+from cosim.design.account import cycles_alone
+from cosim.design.choices import DECODE, DEFAULT_WINDOW, Choices, Lanes
 from cosim.design.design import Design
 from cosim.design.graph_kind import GraphKind, graph_kinds
 from cosim.design.plan import Place, Unit
 from cosim.design.shapes import LinearShape, linear_shapes, state_tasks
 from cosim.design.sized import default_places, laid_out
+from cosim.design.workload import Workload
 from cosim.ir.errors import UserError
 from cosim.ir.model import Model
 from cosim.machine import Machine
@@ -35,39 +41,94 @@ MOST_COLUMNS = 256
 CHIP_STEPS = 128
 WINDOW_STEPS = 32
 PREFETCH = (64, 4096)
+MOST_TILE, CHIP_PASSES = 64, 16
 
 
-def default_design(model: Model, machine: Machine, window: int = DEFAULT_WINDOW) -> Design:
+def default_design(
+    model: Model, machine: Machine, window: int = DEFAULT_WINDOW, workload: Workload = DECODE
+) -> Design:
     """Map a model on a machine; `window` tokens is the longest run of a model that is not causal.
 
     Raise UserError where an operator has no unit, or where not even the smallest design fits.
     """
     kinds = graph_kinds(model)
-    places = default_places(kinds, machine)
+    places = default_places(kinds, machine, workload.batch)
     # Tokens that follow one another overlap in a window: the pace counts, not the latency.
     steps = CHIP_STEPS if model.is_causal else WINDOW_STEPS
-    lanes = _lanes(kinds, places, machine, steps)
+    best: tuple[Fraction, Design] | None = None
+    refused: list[UserError] = []
+    for tile, tiles in _tiles(workload, places):
+        start = Choices(
+            _lanes(kinds, places, machine, steps, tile), places=tuple(places.items()),
+            workload=workload, tile=tile, tiles=tiles, window=window,
+        )  # fmt: skip
+        try:
+            design = _shrunk(model, machine, kinds, start)
+        except UserError as error:
+            refused.append(error)
+            continue
+        cycles = _estimate(design, kinds, machine)
+        if best is None or cycles < best[0]:
+            best = cycles, design
+    if best is None:
+        raise refused[-1]
+    return best[1]
+
+
+def _shrunk(model: Model, machine: Machine, kinds: list[GraphKind], choices: Choices) -> Design:
+    """Shrink what takes most until a design fits; raise UserError where none does."""
     while True:
-        choices = Choices(lanes, places=tuple(places.items()), window=window)
         design = laid_out(model, machine, kinds, choices)
         over = {
             n: u - design.budget[n] for n, u in design.resources.items() if u > design.budget[n]
         }
         if not over:
             return design
-        smaller = _smaller(lanes, over)
+        smaller = _smaller(choices, over)
         if smaller is None:
             name, by = max(over.items(), key=lambda item: item[1] / max(design.budget[item[0]], 1))
+            load = f" ({choices.workload.text()})" if choices.workload != DECODE else ""
             raise UserError(
-                f"machine {machine.name} is too small for {model.name}: the smallest design needs "
-                f"{design.resources[name]:,} {name.upper()}, {by:,} more than the "
+                f"machine {machine.name} is too small for {model.name}{load}: the smallest design "
+                f"needs {design.resources[name]:,} {name.upper()}, {by:,} more than the "
                 f"{design.budget[name]:,} it may use; choose a larger machine or a smaller model"
+                f"{' or batch' if choices.workload.batch > 1 else ''}"
             )
-        lanes = smaller
+        choices = smaller
+
+
+def _tiles(workload: Workload, places: Mapping[str, Place]) -> list[tuple[int, int]]:
+    """Return what may be chosen of passes that share a fetch of weights, and tiles of a turn."""
+    most = min(workload.tokens if workload.is_prompt else workload.batch, MOST_TILE)
+    if places["weights"] == "chip":
+        return [(1, min(most, CHIP_PASSES) if workload.is_prompt else 1)]
+    sizes = [most] if not workload.is_prompt else [1]
+    sizes += [2**k for k in range(MOST_TILE.bit_length()) if 2**k < most]
+    counts = (1, 2) if workload.is_prompt else (1,)
+    found = {(tile, min(n, -(-most // tile))) for tile in sizes for n in counts}
+    return sorted(found, reverse=True)
+
+
+def _estimate(design: Design, kinds: list[GraphKind], machine: Machine) -> Fraction:
+    """Estimate the cycles of a token: what binds alone, or what cannot go on at a time.
+
+    With one tile a turn, the matrix unit waits for the recurrence and the other way round.
+    """
+    costs = cycles_alone(design, kinds, machine)
+    units = {n.removeprefix("unit "): c for n, c in costs.items() if n.startswith("unit ")}
+    alone = max(costs.values())
+    if design.choices.passes == 1 or design.choices.tiles > 1:
+        return alone
+    in_turn = sum(c for n, c in units.items() if n.split(".")[0] in {"matrix", "state"})
+    return max(alone, Fraction(in_turn))
 
 
 def _lanes(
-    kinds: list[GraphKind], places: Mapping[str, Place], machine: Machine, least_steps: int
+    kinds: list[GraphKind],
+    places: Mapping[str, Place],
+    machine: Machine,
+    least_steps: int,
+    tile: int,
 ) -> Lanes:
     """Choose the widths that the machine's memory, or the model, asks for."""
     shapes = [(s, n * len(k.segments)) for k in kinds for s, n in linear_shapes(k.skeleton)]
@@ -75,7 +136,7 @@ def _lanes(
     chain_spans = [t.span for k in kinds for t in k.skeleton.tasks if k.skeleton.kind(t) == "vector"
                    and t.part == "block"]  # fmt: skip
     longest = max(chain_spans, default=1)
-    rate = float(machine.bits_per_cycle(machine.fastest_memory))
+    rate = float(machine.bits_per_cycle(machine.fastest_memory)) * tile
     macs = sum(s.macs * n for s, n in shapes)
     bits = sum(s.stored_bits * n for s, n in shapes)
     streamed = places["weights"] == "memory"
@@ -136,11 +197,18 @@ def _power_of_two(value: float) -> int:
     return 1 << max(0, ceil(value) - 1).bit_length()
 
 
-def _smaller(lanes: Lanes, over: Mapping[str, int]) -> Lanes | None:
+def _smaller(choices: Choices, over: Mapping[str, int]) -> Choices | None:
     """Shrink what takes most of what is short; return None where all is at its smallest."""
+    lanes = choices.lanes
     memory_only = not {"lut", "ff", "dsp"} & set(over)
     if memory_only and lanes.prefetch > PREFETCH[0]:
-        return replace(lanes, prefetch=lanes.prefetch // 2)
+        return replace(choices, lanes=replace(lanes, prefetch=lanes.prefetch // 2))
+    narrower = _narrower(lanes)
+    return None if narrower is None else replace(choices, lanes=narrower)
+
+
+def _narrower(lanes: Lanes) -> Lanes | None:
+    """Shrink the largest unit; return None where all are at their smallest."""
     sizes = {
         "rows": lanes.rows * lanes.columns,
         "state": 8 * lanes.state,

@@ -17,6 +17,9 @@ STATE_FIFOS = ("state.in", "state.out")
 PLACES = ("weights", "states", "embedding")
 Runs = tuple[tuple[int, int], ...]
 MOST_LANES = 1 << 16
+# Places between a buffer of weights that are used again and its matrix unit: the buffer's stages,
+# the credit's way back, and as many to spare.
+HANDED_BEATS = 8
 
 
 @dataclass(frozen=True)

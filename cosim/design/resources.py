@@ -174,23 +174,32 @@ def fifo_cost(fifo: Fifo, machine: Machine) -> Resources:
 
 
 def stored_cost(
-    skeleton: Skeleton, units: Mapping[str, Unit], places: Mapping[str, Place], machine: Machine
+    skeleton: Skeleton,
+    units: Mapping[str, Unit],
+    places: Mapping[str, Place],
+    machine: Machine,
+    batch: int = 1,
 ) -> Resources:
     """Return the memories of constants and states that are on chip, for all layers.
 
+    Every one of `batch` sequences has states and windows of its own.
     Weights and the embedding have memories of their own; tables are counted with their chains.
     """
     lanes = tuple(units[t.unit].lanes for t in skeleton.tasks)
-    key = ("stored", skeleton.tasks, lanes, places["states"], machine.logic)
+    key = ("stored", skeleton.tasks, lanes, places["states"], machine.logic, batch)
     found = skeleton.known.get(key)
     if not isinstance(found, Counter):
-        found = _stored_cost(skeleton, units, places, machine)
+        found = _stored_cost(skeleton, units, places, machine, batch)
         skeleton.known[key] = found
     return found
 
 
 def _stored_cost(
-    skeleton: Skeleton, units: Mapping[str, Unit], places: Mapping[str, Place], machine: Machine
+    skeleton: Skeleton,
+    units: Mapping[str, Unit],
+    places: Mapping[str, Place],
+    machine: Machine,
+    batch: int,
 ) -> Resources:
     sketch, total = skeleton.sketch, Counter[str]()
     seen: set[str] = set()
@@ -209,7 +218,7 @@ def _stored_cost(
                     continue
                 # What all layers share, such as the table of a norm, is stored once.
                 own = task.part == "block" and operand.startswith(STAR)
-                turns = sketch.layers if own else 1
+                turns = (sketch.layers if own else 1) * (batch if operand in sketch.states else 1)
                 size = type_.size
                 if type_.size > prod(span_shape(sketch, node)):
                     # A window: all its taps of a lane are read at once.

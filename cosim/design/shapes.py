@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cosim.design.plan import Task, Unit
@@ -20,6 +21,7 @@ class LinearShape:
     weight_bits: int
     act_bits: int
     scale_bits: int
+    sum_bits: int
 
     @property
     def macs(self) -> int:
@@ -62,8 +64,22 @@ def linear_shape(skeleton: Skeleton, task: Task) -> LinearShape:
     q, w, m = (skeleton.sketch.types[n] for n in node.inputs[:3])
     return LinearShape(
         task.name, w.shape[0], w.shape[1], w.dtype.bits, q.dtype.bits,
-        m.dtype.bits * m.shape[1],
+        m.dtype.bits * m.shape[1], skeleton.sketch.types[node.name].dtype.bits,
     )  # fmt: skip
+
+
+def order_groups(shapes: Sequence[tuple[LinearShape, int]], unit: Unit, tiles: int) -> int:
+    """Return the groups of rows for which a tile's results wait to be brought back into order.
+
+    All `tiles` of a turn, so that no taker holds the unit up; two of every task that comes again,
+    so that one is let out while the next comes in.
+    """
+    return max(s.groups(unit) * max(tiles, 2 if turns > 1 else 1) for s, turns in shapes)
+
+
+def widest_group_beats(shapes: Sequence[tuple[LinearShape, int]], unit: Unit) -> int:
+    """Return the most beats of weights, multipliers included, that one group of rows has."""
+    return max(s.weight_steps(unit) + s.scale_steps(unit, streamed=True) for s, _ in shapes)
 
 
 def linear_shapes(skeleton: Skeleton) -> list[tuple[LinearShape, int]]:

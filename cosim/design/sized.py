@@ -11,6 +11,7 @@ from cosim.design.design import Design
 from cosim.design.graph_kind import GraphKind, graph_kinds
 from cosim.design.plan import STATE_FIFOS, Layout, Place, Unit
 from cosim.design.shapes import linear_shapes, state_bits, state_tasks
+from cosim.design.workload import Workload
 from cosim.ir.errors import UserError
 from cosim.ir.model import Model
 from cosim.machine import Machine
@@ -33,7 +34,8 @@ def sized_design(model: Model, machine: Machine, choices: Choices | Lanes) -> De
 def laid_out(model: Model, machine: Machine, kinds: list[GraphKind], choices: Choices) -> Design:
     """Lay a design out from the kinds of graphs that the choices ask for."""
     if choices.places is None:
-        choices = replace(choices, places=tuple(default_places(kinds, machine).items()))
+        places = default_places(kinds, machine, choices.workload.batch)
+        choices = replace(choices, places=tuple(places.items()))
     if model.is_causal:
         choices = replace(choices, window=1)
     places = dict(choices.places or ())
@@ -50,7 +52,7 @@ def laid_out(model: Model, machine: Machine, kinds: list[GraphKind], choices: Ch
             raise UserError(
                 f"choices: no FIFO is called {name!r}; give a depth to one of the design"
             )
-    ports = share_memory(kinds, places, machine, choices.lanes.prefetch)
+    ports = share_memory(kinds, places, machine, choices)
     draft = Design(
         model.name, machine.name, choices, tuple(units.values()), layouts, places, ports,
         {}, machine.usable(), "",
@@ -60,6 +62,24 @@ def laid_out(model: Model, machine: Machine, kinds: list[GraphKind], choices: Ch
         resources=count_resources(draft, model, kinds, machine),
         binds=what_binds(draft, kinds, machine),
     )
+
+
+def doing(design: Design, kinds: list[GraphKind], machine: Machine, workload: Workload) -> Design:
+    """Return the same hardware doing another workload: what changes are the memory's shares.
+
+    These are a table that can be written between two phases. Raise UserError where the design has
+    no room for so many sequences.
+    """
+    room = design.choices.workload.batch
+    if workload.batch > room:
+        raise UserError(
+            f"the design of {design.model} keeps the states of {room} sequences, not of "
+            f"{workload.batch}; make one for this batch"
+        )
+    choices = replace(design.choices, workload=workload)
+    ports = share_memory(kinds, design.places, machine, choices)
+    other = replace(design, choices=choices, ports=ports)
+    return replace(other, binds=what_binds(other, kinds, machine))
 
 
 def _units(kinds: list[GraphKind], choices: Choices) -> dict[str, Unit]:
@@ -86,8 +106,8 @@ def _chip_bits(machine: Machine) -> int:
     return max(usable["bram"], 0) * BRAM_BITS + usable["uram"] * URAM_BITS
 
 
-def default_places(kinds: list[GraphKind], machine: Machine) -> dict[str, Place]:
-    """Put weights, embedding and states on chip where there is room, in this order."""
+def default_places(kinds: list[GraphKind], machine: Machine, batch: int = 1) -> dict[str, Place]:
+    """Put weights, states of so many sequences, and embedding on chip where there is room."""
     chip, memory = _chip_bits(machine), machine.fastest_memory
     sizes = {"weights": 0, "states": 0, "embedding": 0}
     for kind in kinds:
@@ -95,7 +115,7 @@ def default_places(kinds: list[GraphKind], machine: Machine) -> dict[str, Place]
         for shape, turns in linear_shapes(kind.skeleton):
             sizes["weights"] += shape.stored_bits * turns * count
         for task, turns in state_tasks(kind.skeleton):
-            sizes["states"] += state_bits(kind.skeleton, task) * turns * count
+            sizes["states"] += state_bits(kind.skeleton, task) * turns * count * batch
         sizes["embedding"] += sum(
             kind.skeleton.sketch.types[n.inputs[1]].size_bits
             for n in kind.skeleton.sketch.nodes if n.op.name == "embed"

@@ -71,6 +71,24 @@ class Skeleton:
             ]  # fmt: skip
         return tuple(r for r in dict.fromkeys(roots) if self.maker[r] != task.name)
 
+    def in_prompt(self, task: Task) -> bool:
+        """Tell whether a task is done for a token of a prompt: not what only the logits need."""
+        if task.part != "block":
+            return task.part == "before"
+        return bool(_LAYER.match(task.name)) or task.name in self.feeds_layers
+
+    @cached_property
+    def feeds_layers(self) -> frozenset[str]:
+        """Return the tasks on the way to a layer, where the layers are not folded into one."""
+        found: set[str] = set()
+        todo = [t for t in self.tasks if _LAYER.match(t.name) or self.kind(t) == "state"]
+        while todo:
+            task = todo.pop()
+            if task.name not in found:
+                found.add(task.name)
+                todo += [self.task(self.maker[root]) for root in self.reads(task)]
+        return frozenset(found)
+
     def takers(self, root: str) -> list[Task]:
         """Return the tasks that take a root from its maker, in static order."""
         return [t for t in self.tasks if root in self.reads(t)]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from cosim.design import graph_kinds
+from cosim.design import Workload, default_design, graph_kinds
 from cosim.design.kinds import KIND_OF_OP
 from cosim.design.sketch import folded_name
 from cosim.flow.bench import Bench
@@ -17,10 +17,13 @@ from cosim.flow.folder import digest
 from cosim.ir.model import Model
 from cosim.ir.write import write_file
 from cosim.machine import Machine
+from hw_models.depths import smallest_depths, unsized_text
 from hw_models.energy_gpu import GPUS, decode_bytes, gpu_row
-from hw_models.simulate import Simulation, simulate
+from hw_models.evaluate import Evaluator
+from hw_models.serve import serve
+from hw_models.simulate import Simulation
 from hw_models.storage import account
-from reports import baseline, coverage, energy, latency, roofline, storage
+from reports import baseline, coverage, energy, latency, roofline, storage, workload
 from reports.baseline import BaselineRow
 from reports.coverage import Coverage, OperatorRow
 from reports.energy import Constant, EnergyPart, Rule, refuse_mixed
@@ -31,6 +34,7 @@ from reports.storage import StorageRow
 from reports.summary import RecipeCosts
 from reports.table import Table, si
 from reports.timeline import MOST_SPANS, Stall, TaskSpan, stalls_table
+from reports.workload import PhaseRow
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class Simulated:
     energy_rules: tuple[Rule, ...]
     storage: tuple[StorageRow, ...]
     gpus: tuple[BaselineRow, ...]
+    phases: tuple[PhaseRow, ...]
+    first_token_s: float
     notes: tuple[str, ...]
 
     def tables(self) -> tuple[Table, ...]:
@@ -57,6 +63,7 @@ class Simulated:
         return (
             coverage.table((self.coverage,)),
             latency.speed_table((self.speed,)),
+            workload.table(self.phases, self.first_token_s, self.notes[-2:]),
             latency.units_table(self.units),
             stalls_table(self.stalls),
             unit_table(
@@ -70,10 +77,25 @@ class Simulated:
 
 
 def simulate_graph(
-    recipe: str, model: Model, machine: Machine
+    recipe: str,
+    model: Model,
+    machine: Machine,
+    load: Workload | None = None,
+    slack: float | None = None,
 ) -> tuple[Simulated, list[dict[str, object]]]:
-    """Simulate one token of a graph on a machine; return the costs and the timeline's events."""
-    found = simulate(model, machine)
+    """Simulate a workload of a graph on a machine; return the costs and the timeline's events.
+
+    `load` None generates one token of one sequence; the figures are those of its first phase.
+    `slack` makes the FIFOs the smallest that let a token take so much longer, as a share.
+    """
+    load = load or Workload()
+    design, fifos = default_design(model, machine, workload=load), ""
+    if slack is not None:
+        evaluator = Evaluator(model, machine)
+        depths = smallest_depths(evaluator, design.choices, slack)
+        design, fifos = evaluator.design(depths.choices), depths.text()
+    served = serve(model, machine, load, design)
+    found = served.phases[0]
     c = found.coverage
     constants = tuple(
         Constant(
@@ -135,10 +157,28 @@ def simulate_graph(
             StorageRow(recipe, k.purpose, k.place, k.kept_bytes, k.read_bytes, k.written_bytes)
             for k in account(model, found.design)
         ),
-        gpus=_gpus(recipe, model) if model.is_causal else (),
-        notes=found.notes,
+        gpus=_gpus(recipe, model) if model.is_causal and load == Workload() else (),
+        phases=tuple(_phase(recipe, p) for p in served.phases),
+        first_token_s=served.first_token_cycles / found.ceilings.clock_hz,
+        notes=(*found.notes, fifos or unsized_text(found.design)),
     )
     return simulated, found.trace_events()
+
+
+def _phase(recipe: str, found: Simulation) -> PhaseRow:
+    """Return one phase's row: its bytes, and how near it comes to either ceiling."""
+    chosen, c = found.design.choices, found.ceilings
+    moved = sum(row.offchip_bytes for row in found.operators)
+    macs = sum(row.macs for row in found.operators if row.op == "linear")
+    operations = 2 * sum(row.macs for row in found.operators)
+    tiles = chosen.turns.tiles
+    shared = f"{max(tiles)}, {len(tiles)} tile{'s' if len(tiles) > 1 else ''} a turn"
+    return PhaseRow(
+        recipe, chosen.workload.text(), shared, found.tokens_per_second, found.cycles_per_token,
+        found.energy_pj_per_token, moved, operations / moved if moved else None,
+        macs * found.tokens_per_second / c.macs_per_s,
+        moved * found.tokens_per_second / c.memory_bytes_per_s, found.design.binds,
+    )  # fmt: skip
 
 
 def _gpus(recipe: str, model: Model) -> tuple[BaselineRow, ...]:

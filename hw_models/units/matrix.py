@@ -33,18 +33,21 @@ def program(flow: Flow, unit: Unit, shape: LinearShape, streamed: bool) -> Progr
     """Return the firings of one task."""
     task, latency = flow.task.name, stages(unit.columns)
     scales, steps = shape.scale_steps(unit, streamed), shape.weight_steps(unit)
-    outputs = _outputs(flow, unit)
-    first = _first_group(flow, unit, scales, steps, [f for f, used in outputs.items() if used[0]])
+    sums = outputs(flow, unit)
+    first = first_group(flow, unit, scales, steps, [f for f, used in sums.items() if used[0]])
     if streamed:
         first = replace(first, pops={**first.pops, weights_of(unit): first.is_step})
     taken = (weights_of(unit),) if streamed else ()
-    others = _other_groups(outputs, Firing(taken, (), latency, task=task), scales + steps)
+    quiet = Firing(taken, (), latency, task=task)
+    others = _other_groups(sums, quiet, scales + steps, shape.groups(unit) - 1)
     return Program.join([encode(first, latency, task), others])
 
 
-def _other_groups(outputs: dict[str, np.ndarray], quiet: Firing, steps: int) -> Program:
+def _other_groups(
+    outputs: dict[str, np.ndarray], quiet: Firing, steps: int, groups: int
+) -> Program:
     """Return the firings of all groups but the first: the last one of each gives its sums."""
-    code = np.zeros(max((used.size for used in outputs.values()), default=1) - 1, np.int64)
+    code = np.zeros(groups, np.int64)
     for bit, used in enumerate(outputs.values()):
         code |= used[1:].astype(np.int64) << bit
     codes, loud = np.unique(code, return_inverse=True)
@@ -59,7 +62,7 @@ def _other_groups(outputs: dict[str, np.ndarray], quiet: Firing, steps: int) -> 
     return Program((quiet, *kinds), index, times)
 
 
-def _outputs(flow: Flow, unit: Unit) -> dict[str, np.ndarray]:
+def outputs(flow: Flow, unit: Unit) -> dict[str, np.ndarray]:
     """Return for each FIFO which groups' beats it takes."""
     found: dict[str, np.ndarray] = {}
     for emission in flow.emissions(unit.lanes):
@@ -67,7 +70,7 @@ def _outputs(flow: Flow, unit: Unit) -> dict[str, np.ndarray]:
     return found
 
 
-def _first_group(flow: Flow, unit: Unit, scales: int, steps: int, outputs: list[str]) -> Rows:
+def first_group(flow: Flow, unit: Unit, scales: int, steps: int, outputs: list[str]) -> Rows:
     """Lay the rows of the first group, which brings the input in."""
     width = flow.passage(flow.into[0]).latest.size
     ends = np.minimum((np.arange(steps) + 1) * unit.columns, width) - 1

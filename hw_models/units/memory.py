@@ -66,20 +66,23 @@ def weights(task: str, into: str, beats: int, beat_bits: int, port: Port) -> Pro
     return paced(Program.of((beats, kind)), port.pace(beat_bits))
 
 
-def reused(task: str, into: str, out: str, beats: int, uses: int, tile_beats: int) -> Program:
+def reused(
+    task: str, into: str, out: str, beats: int, uses: int, tile_beats: int, once: int = 0
+) -> Program:
     """Return the firings of a double buffer that gives each tile of weights `uses` times.
 
     The first pass hands a tile's beats on as they come in from FIFO `into` and keeps them; the
-    others give them again. The next tile comes in meanwhile: the other half is that FIFO, which
-    must be a tile deep. A tile then takes the longer of its fetch and its uses, and the memory is
-    two tiles (`double_buffer_beats`). The last tile may be shorter.
+    others give them again, all but the `once` that a tile begins with (multipliers, which the
+    taker keeps). The next tile comes in meanwhile: the other half is that FIFO, which must be a
+    tile deep. A tile then takes the longer of its fetch and its uses, and the memory is two tiles
+    (`double_buffer_beats`). The last tile may be shorter.
     """
     first = Firing((into,), (out,), BUFFER_STAGES, task=task)
     again = replace(first, pops=())
     runs: list[tuple[int, Firing]] = []
     for start in range(0, beats, tile_beats):
         tile = min(tile_beats, beats - start)
-        runs += [(tile, first), (tile * (uses - 1), again)]
+        runs += [(tile, first), (max(tile - once, 0) * (uses - 1), again)]
     return Program.of(*runs)
 
 

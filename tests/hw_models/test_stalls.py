@@ -24,7 +24,7 @@ def test_a_slow_taker_makes_its_maker_wait_for_room(beats, gap, depth):
 
     So the maker's last beat starts at 2 + gap (beats - 1 - depth), and all before it took 1 each.
     """
-    rows = stall_rows([(solve(pair(beats, 1, gap, depth)), 1.0)])
+    rows = stall_rows([(solve(pair(beats, 1, gap, depth)), 1.0, -1)])
     waits = 2 + gap * (beats - 1 - depth) - (beats - 1)
     assert StallRow("maker", "room", "f", "taker", waits) in rows
     assert StallRow("taker", "input", "f", "maker", 1.0) in rows  # for the first beat only
@@ -32,7 +32,7 @@ def test_a_slow_taker_makes_its_maker_wait_for_room(beats, gap, depth):
 
 
 def test_a_slow_maker_makes_its_taker_wait_for_input():
-    rows = stall_rows([(solve(pair(10, 4, 1, 8)), 0.5)])
+    rows = stall_rows([(solve(pair(10, 4, 1, 8)), 0.5, None)])
     assert rows == (StallRow("taker", "input", "f", "maker", 0.5 * (1 + 9 * 3)),)
 
 
