@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from cosim.design import Choices, default_design
+from cosim.design import Choices, Workload, default_design
+from cosim.design.choices import DECODE
 from cosim.design.plan import PLACES
 from cosim.ir.errors import UserError
 from cosim.ir.model import Model
@@ -47,6 +48,7 @@ class Bench:
 
     models: tuple[Model, ...]
     machines: tuple[Machine, ...]
+    workload: Workload = DECODE
     _stands: dict[tuple[int, int], tuple[Evaluator, Choices]] = field(
         default_factory=dict, repr=False
     )
@@ -85,7 +87,10 @@ class Bench:
         key = model, machine
         if key not in self._stands:
             pair = self.models[model], self.machines[machine]
-            self._stands[key] = Evaluator(*pair), default_design(*pair).choices
+            self._stands[key] = (
+                Evaluator(*pair),
+                default_design(*pair, workload=self.workload).choices,
+            )
         return self._stands[key]
 
 

@@ -30,9 +30,10 @@ class Inputs:
     graph_hashes: dict[tuple[str, str], str]
     machine_hashes: dict[str, str]
 
-    def bench(self) -> Bench:
+    def bench(self, study: Study) -> Bench:
         """Return what works points out."""
-        return Bench(tuple(self.graphs.values()), tuple(self.machines.values()))
+        load = study.workload.of_design()
+        return Bench(tuple(self.graphs.values()), tuple(self.machines.values()), load)
 
     def task(self, point: Point) -> Task:
         """Return what the bench is asked for a point."""

@@ -43,6 +43,8 @@ CHOICE_KNOBS = (
     Knob("fifos", "which FIFOs hold a whole value", get_args(Fifos)),
     Knob("shallow_beats", "beats of the other FIFOs"),
     Knob("matrix", "one matrix unit, or one per projection", get_args(Sharing)),
+    Knob("tile", "tokens or sequences that share a fetch of weights"),
+    Knob("tiles", "tiles of a prompt that a unit does before its next task"),
     Knob("window", "longest run of a model that is not causal, tokens"),
 )
 PLACE_KNOBS = tuple(Knob(name, f"where the {name} live", get_args(Place)) for name in PLACES)

@@ -54,7 +54,7 @@ def run_study(
     run = _Run(study, inputs, store, progress, search.total)
     task, started = f"sweep {study.name}", time.perf_counter()
     progress.begin(task)
-    with make(inputs.bench()) as executor:
+    with make(inputs.bench(study)) as executor:
         while points := search.ask():
             run.work_out(points, executor)
             results = [run.done[point] for point in points]

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from cosim.design.workload import MOST, Phase, Workload
 from cosim.ir.errors import UserError
 from cosim.sweep.knobs import Value, knob_values
 from cosim.sweep.metrics import METRICS, Metric
@@ -21,10 +22,29 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class Workload(_Part):
-    """Say what the machine does: `decode` makes one token after another, alone."""
+class Load(_Part):
+    """Say what the machine does, as `cosim.design.Workload` has it.
 
-    phase: Literal["decode"] = "decode"
+    `decode` makes one token after another, `prefill` reads prompts of `tokens`; both of `batch`
+    sequences that have seen `context` tokens.
+    """
+
+    phase: Phase = "decode"
+    tokens: int = Field(default=1, ge=1, le=MOST)
+    batch: int = Field(default=1, ge=1, le=MOST)
+    context: int = Field(default=0, ge=0, le=MOST)
+
+    @model_validator(mode="after")
+    def _prompt(self) -> Load:
+        try:
+            self.of_design()
+        except UserError as error:
+            raise ValueError(str(error).removeprefix("workload: ")) from None
+        return self
+
+    def of_design(self) -> Workload:
+        """Return the workload that designs take."""
+        return Workload(self.phase, self.tokens, self.batch, self.context)
 
 
 class Search(_Part):
@@ -60,7 +80,7 @@ class Study(_Part):
     recipes: Names = Field(default=("w4a4",), min_length=1)
     machines: Names = Field(min_length=1)
     knobs: dict[str, tuple[Value, ...]] = Field(default_factory=dict)
-    workload: Workload = Workload()
+    workload: Load = Load()
     objectives: Names = Field(
         default=("tokens_per_s", "energy_uj_per_token"), min_length=1, max_length=4
     )
@@ -170,4 +190,4 @@ def _sentence(document: Document, error: ValidationError) -> UserError:
 def _part_at(path: tuple[int | str, ...]) -> type[BaseModel]:
     if path[:1] == ("search",):
         return Search
-    return Workload if path[:1] == ("workload",) else Study
+    return Load if path[:1] == ("workload",) else Study

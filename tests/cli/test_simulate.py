@@ -95,6 +95,39 @@ def test_a_published_size_needs_no_weights():
     assert 50 < speed["tokens_per_s"] < 380
 
 
+def test_a_prompt_and_the_tokens_after_it_are_two_phases(done):
+    ran = command(
+        "simulate", done / "run", "--recipe", "w8a8-rtn", "--prefill", "40", "--batch", "2",
+        "--context", "5", "--slack", "1", "--json",
+    )  # fmt: skip
+    prompt, after = json.loads(ran.out)["workload"]
+    assert prompt["phase"] == "prefill of 40 tokens, batch 2 after 5"
+    assert after["phase"] == "decode, batch 2 after 44"
+    for row in (prompt, after):
+        assert 0 < row["compute_share"] <= 1
+        assert row["binds"]
+    text = command("simulate", done / "run", "--recipe", "w8a8-rtn", "--slack", "0").out
+    assert "after 0 tokens: as after any number of them, for all states are of a fixed" in text
+    assert "FIFO depths: the smallest for a slack of 0 %" in text
+    assert "a whole round was solved, which proves that no other deadlocks" in text
+    assert "FIFO depths: by rule" in command("simulate", done / "run", "--recipe", "w8a8-rtn").out
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (("--prefill", "0"), "0 is not at least 1"),
+        (("--context", "-4"), "-4 is not at least 0"),
+        (("--slack", "-1"), "-1 is not 0 to 1000"),
+        (("--batch", "9000000"), "workload: batch 9000000 must be 1 to 1,048,576"),
+    ],
+)
+def test_what_is_no_workload_is_one_sentence(done, argv, said):
+    ran = command("simulate", done / "run", "--recipe", "w8a8-rtn", *argv)
+    assert ran.status == 2
+    assert said in ran.err
+
+
 @pytest.mark.parametrize("machine", list_machines())
 def test_what_reads_off_chip_stays_below_the_memory_ceiling(machine):
     graph = lower_config("m", find_config("mamba2-130m"), find_recipe("w4a4"))

@@ -98,7 +98,7 @@ def layer_steps(model, rows, columns, scales=0):
 
 
 def test_a_long_prompt_takes_its_products_over_the_lanes():
-    """2.7B, 2048 products a cycle: (10576 x 2560 + 2560 x 5120) x 64 / 2048, 10576 rows as 10592."""
+    """2.7B, 2048 products a cycle: (10592 x 2560 + 2560 x 5120) x 64 / 2048, for 10576 rows."""
     found = wide(graphs.mamba2_27b(), U280, Workload("prefill", 96), 16, 2, rows=32, columns=64)
     steps = 64 * (10592 * 2560 + 2560 * 5120) // 2048
     assert layer_steps(graphs.mamba2_27b(), 32, 64) == steps
@@ -132,9 +132,7 @@ def test_weights_take_their_bits_over_the_bandwidth_once_a_tile(tile):
 def test_a_batch_fetches_the_weights_once_and_every_state():
     """Bytes by hand: weights over the sequences, a state of each, there and back."""
     model = graphs.mamba2_27b()
-    alone, four = (
-        wide(model, U280, Workload(batch=n), n, 1, rows=32, columns=128) for n in (1, 4)
-    )
+    alone, four = (wide(model, U280, Workload(batch=n), n, 1, rows=32, columns=128) for n in (1, 4))
     rows = [{s.purpose: s for s in account(model, r.design)} for r in (alone, four)]
     assert rows[1]["weights"].read_bytes == rows[0]["weights"].read_bytes / 4
     assert rows[1]["states"].read_bytes == rows[0]["states"].read_bytes

@@ -1,11 +1,18 @@
 """A study is read as it stands, and what is wrong in it is one sentence with the line."""
 
+from dataclasses import replace
+
 import pytest
 
+from cosim.design import Workload, default_design
 from cosim.ir.errors import UserError
+from cosim.machine import load_machine
+from cosim.sweep.evaluate import Bench, Task
 from cosim.sweep.knobs import KNOBS, knob_values
 from cosim.sweep.study import Study, load_study, read_study
+from hw_models.evaluate import Evaluator
 from tests.cli.command import ROOT
+from tests.hw_models import graphs
 
 GOOD = """\
 name: small
@@ -41,6 +48,23 @@ def test_a_good_study_is_what_it_says():
     assert found.budget == {"luts": 200_000.0}
 
 
+def test_a_workload_is_that_of_a_design():
+    """Prompts of 64 tokens, two sequences: a bench that is given this study prices that."""
+    found = study(GOOD + "workload: {phase: prefill, tokens: 64, batch: 2, context: 9}\n")
+    assert found.workload.of_design() == Workload("prefill", 64, 2, 9)
+    assert study(GOOD).workload.of_design() == Workload()
+    model, machine = graphs.small_mamba2(), load_machine("u280")
+    for load in (Workload(), Workload("prefill", 64), Workload(batch=3)):
+        point = Bench((model,), (machine,), load)(Task(0, 0, (("state_lanes", 8),)))
+        assert not point.reason
+        chosen = default_design(model, machine, workload=load).choices
+        chosen = replace(chosen, lanes=replace(chosen.lanes, state=8))
+        assert (
+            point.figures["tokens_per_s"]
+            == Evaluator(model, machine).point(chosen).tokens_per_second
+        )
+
+
 def test_the_example_reads():
     found = load_study(ROOT / "docs/examples/study.yaml")
     assert set(found.knobs) <= set(KNOBS)
@@ -52,6 +76,15 @@ def test_the_example_reads():
     [
         ("machines: u280", "machine: u280", 4, "key 'machine' is unknown in the file; it takes n"),
         ("points: 7", "pointz: 7", 11, "key 'pointz' is unknown in search; it takes method, poi"),
+        (
+            "name: small",
+            "workload: {phase: decode, tokens: 4}",
+            1,
+            "workload: tokens 4 are the length of a prompt, but phase decode reads none; leave",
+        ),
+        ("name: small", "workload: {batch: 0}", 1, "workload.batch: input should be greater than"),
+        ("name: small", "workload: {phase: dream}", 1, "workload.phase: input should be 'decode'"),
+        ("name: small", "workload: {speed: 2}", 1, "key 'speed' is unknown in workload; it takes"),
         ("name: small", "name: small\nname: other", 2, "'name' stands twice in the file, first on"),
         ("  columns: 32", "  rows: 32", 7, "'rows' stands twice in knobs, first on line 6"),
         ("points: 7,", "points: 7, points: 8,", 11, "key 'points' stands twice in search"),
