@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 
 import pyrtl
@@ -39,7 +40,7 @@ class _Drain(_Port):
 
 def run(block: Block, setup: Setup) -> Trace:
     """Return the trace of a block; raise UserError where a drain starves."""
-    simulation = pyrtl.FastSimulation(tracer=None, block=block)
+    simulation = _simulation(block)
     feeds = {
         n: _Feed(
             spread(n, f.intervals, len(f.beats)), f.first, list(f.allowed), list(f.beats),
@@ -77,3 +78,13 @@ def run(block: Block, setup: Setup) -> Trace:
         now += 1
     cycles = {n: tuple(p.taken) for p_ in (feeds, drains) for n, p in p_.items()}
     return Trace({n: tuple(d.beats) for n, d in drains.items()}, cycles, now)
+
+
+def _simulation(block: Block) -> pyrtl.FastSimulation:
+    # It writes the masks of wide words as decimal text, which Python limits to 4300 digits.
+    most = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(0)
+    try:
+        return pyrtl.FastSimulation(tracer=None, block=block)
+    finally:
+        sys.set_int_max_str_digits(most)
