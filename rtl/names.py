@@ -42,6 +42,16 @@ def is_unnamed(name: str) -> bool:
     return bool(_UNNAMED.fullmatch(name))
 
 
+def legal(name: str) -> str:
+    """Return a name as near as Verilog can have it.
+
+    >>> legal("layers.*.B"), legal("reg")
+    ('layers___B', '_reg')
+    """
+    found = re.sub(r"[^A-Za-z0-9_]", "_", name)
+    return found if _LEGAL.fullmatch(found) and found not in KEYWORDS else f"_{found}"
+
+
 class Names:
     """Give each thing of a module a name of its own."""
 
@@ -75,12 +85,10 @@ class Names:
 
     def add(self, key: Hashable, wanted: str) -> None:
         """Name a thing as wanted, or as near as is legal and free."""
-        legal = re.sub(r"[^A-Za-z0-9_]", "_", wanted)
-        if not _LEGAL.fullmatch(legal) or legal in KEYWORDS:
-            legal = f"_{legal}"
-        name, number = legal, 1
+        like = legal(wanted)
+        name, number = like, 1
         while name in self._used or name in KEYWORDS:
             number += 1
-            name = f"{legal}_{number}"
+            name = f"{like}_{number}"
         self._used.add(name)
         self._name[key] = name

@@ -21,8 +21,8 @@ from rtl.simulators.setup import Setup, Trace, spread
 
 HERE = Path(__file__).parent
 # The fields of port_t in bench.c.
-FIELDS = 14
-TAKEN = 12
+FIELDS = 18
+TRACE, TAKEN = 14, 16
 
 
 @dataclass(frozen=True)
@@ -86,37 +86,42 @@ def play(stepper: Stepper, setup: Setup) -> Trace:
         inputs[at : at + limbs[name]] = _words([value], limbs[name])
     feeds, drains, gaps, beats = [], [], [], []
     allowed: list[bool] = []
-    gap_at = beat_at = 0
+    gap_at = beat_at = trace_at = 0
+    order = list(setup.drains)
     for name, feed in setup.feeds.items():
         wide = limbs[f"{name}_data"]
-        count = len(feed.beats)
+        count, own_gaps = setup.total(name), setup.gaps(name)
         feeds.append([
             count, feed.depth or max(count, 1), feed.latency, wide, beat_at, gap_at,
             stepper.inputs[f"{name}_data"], stepper.inputs[f"{name}_valid"],
-            stepper.outputs[f"{name}_ready"], len(allowed), len(feed.allowed), 0, 0, feed.first,
+            stepper.outputs[f"{name}_ready"], len(allowed), len(feed.allowed),
+            max(len(own_gaps), 1), feed.own, order.index(feed.follows) if feed.follows else -1,
+            trace_at, feed.initial, 0, feed.first,
         ])  # fmt: skip
-        gaps += spread(name, feed.intervals, count)
+        gaps += own_gaps
         allowed += feed.allowed
         beats.append(_words(feed.beats, wide))
-        gap_at, beat_at = gap_at + count, beat_at + count * wide
+        gap_at, beat_at = gap_at + len(own_gaps), beat_at + len(feed.beats) * wide
+        trace_at += count
     got_at = 0
     for name, drain in setup.drains.items():
         wide = limbs[f"{name}_data"]
         drains.append([
             drain.count, 0, 0, wide, got_at, gap_at, stepper.outputs[f"{name}_data"],
             stepper.outputs[f"{name}_valid"], stepper.inputs[f"{name}_ready"], len(allowed),
-            len(drain.allowed), 0, 0, drain.first,
+            len(drain.allowed), 1, 0, -1, trace_at, 0, 0, drain.first,
         ])  # fmt: skip
         gaps += spread(name, drain.intervals, drain.count)
         allowed += drain.allowed
         gap_at, got_at = gap_at + drain.count, got_at + drain.count * wide
+        trace_at += drain.count
     feed_table = np.array(feeds, np.int64).reshape(-1, FIELDS)
     drain_table = np.array(drains, np.int64).reshape(-1, FIELDS)
     given = np.concatenate([*beats, np.zeros(1, np.uint64)])
     got = np.zeros(got_at + 1, np.uint64)
     gap_table = np.array([*gaps, 1], np.int64)
     allow_table = np.array(allowed, np.uint8)
-    offered, taken, when = (np.zeros(gap_at + 1, np.int64) for _ in range(3))
+    offered, taken, when = (np.zeros(trace_at + 1, np.int64) for _ in range(3))
     pointers = [
         ctypes.c_void_p(a.ctypes.data)
         for a in (given, got, gap_table, allow_table, offered, taken, when, inputs, outputs)
@@ -133,9 +138,9 @@ def play(stepper: Stepper, setup: Setup) -> Trace:
     found: dict[str, tuple[int, ...]] = {}
     cycles: dict[str, tuple[int, ...]] = {}
     for name, row in zip(setup.feeds, feed_table.tolist(), strict=True):
-        cycles[name] = tuple(taken[row[5] : row[5] + row[TAKEN]].tolist())
+        cycles[name] = tuple(taken[row[TRACE] : row[TRACE] + row[TAKEN]].tolist())
     for name, row in zip(setup.drains, drain_table.tolist(), strict=True):
-        cycles[name] = tuple(when[row[5] : row[5] + row[0]].tolist())
+        cycles[name] = tuple(when[row[TRACE] : row[TRACE] + row[0]].tolist())
         found[name] = _values(got[row[4] : row[4] + row[0] * row[3]], row[3])
     return Trace(found, cycles, int(total))
 

@@ -10,23 +10,28 @@ from pathlib import Path
 
 from cosim.ir.errors import InternalError, UserError
 from rtl.export import Verilog
-from rtl.simulators.setup import Setup, Trace, spread
+from rtl.simulators.setup import Feed, Setup, Trace, spread
 
 FEED = """
   reg [{top}:0] {n}_beats [0:{last}];
-  reg [31:0] {n}_gaps [0:{last}];
-  reg [31:0] {n}_offered [0:{last}];
-  integer {n}_started = 0, {n}_taken = 0, {n}_free = {first};
+  reg [31:0] {n}_gaps [0:{gaps_last}];
+  reg [31:0] {n}_offered [0:{total_last}];
+  integer {n}_k, {n}_started = {initial}, {n}_taken = 0, {n}_free = {first};
   reg [{allow}-1:0] {n}_allowed = {allow}'h{allowed:x};
   wire {n}_ready;
   wire {n}_valid = {n}_taken < {n}_started && {n}_offered[{n}_taken] <= now;
-  wire [{top}:0] {n}_data = {n}_valid ? {n}_beats[{n}_taken] : 0;
-  initial begin $readmemh("{n}.beats", {n}_beats); $readmemh("{n}.gaps", {n}_gaps); end
+  wire [{top}:0] {n}_data = {n}_valid ? {word} : 0;
+  wire {n}_there = {n}_started < {own} || {follows};
+  initial begin
+    $readmemh("{n}.beats", {n}_beats);
+    $readmemh("{n}.gaps", {n}_gaps);
+    for ({n}_k = 0; {n}_k < {initial}; {n}_k = {n}_k + 1) {n}_offered[{n}_k] = 0;
+  end
   always @(posedge clk) if (!rst) begin
-    if ({n}_started < {count} && now >= {n}_free && {n}_allowed[now % {allow}]
+    if ({n}_there && now >= {n}_free && {n}_allowed[now % {allow}]
         && {n}_started - {n}_taken < {depth}) begin
       {n}_offered[{n}_started] <= now + {latency};
-      {n}_free <= now + {n}_gaps[{n}_started];
+      {n}_free <= now + {n}_gaps[{n}_started % {period}];
       {n}_started <= {n}_started + 1;
     end
     if ({n}_valid && {n}_ready) begin
@@ -37,6 +42,7 @@ FEED = """
 """
 DRAIN = """
   reg [31:0] {n}_gaps [0:{last}];
+  reg [{top}:0] {n}_got [0:{last}];
   integer {n}_taken = 0, {n}_free = {first};
   reg [{allow}-1:0] {n}_allowed = {allow}'h{allowed:x};
   wire [{top}:0] {n}_data;
@@ -45,6 +51,7 @@ DRAIN = """
   initial $readmemh("{n}.gaps", {n}_gaps);
   always @(posedge clk) if (!rst && {n}_valid && {n}_ready) begin
     $display("beat {n} %0d %h", now, {n}_data);
+    {n}_got[{n}_taken] <= {n}_data;
     {n}_free <= now + {n}_gaps[{n}_taken];
     {n}_taken <= {n}_taken + 1;
   end
@@ -110,13 +117,15 @@ def _bench(verilog: Verilog, setup: Setup, folder: Path) -> str:
     if verilog.has_reset:
         ports.append(".rst(rst)")
     for name, feed in setup.feeds.items():
-        count = len(feed.beats)
+        count, gaps = setup.total(name), setup.gaps(name)
         _memory(folder / f"{name}.beats", feed.beats)
-        _memory(folder / f"{name}.gaps", spread(name, feed.intervals, count))
+        _memory(folder / f"{name}.gaps", gaps)
         streams.append(FEED.format(
-            n=name, top=setup.widths[f"{name}_data"] - 1, last=max(count, 1) - 1, count=count,
-            depth=feed.depth or max(count, 1), latency=feed.latency, first=feed.first,
-            **_pattern(feed.allowed),
+            n=name, top=setup.widths[f"{name}_data"] - 1, last=max(len(feed.beats), 1) - 1,
+            own=feed.own, depth=feed.depth or max(count, 1), latency=feed.latency,
+            first=feed.first, initial=feed.initial, period=max(len(gaps), 1),
+            gaps_last=max(len(gaps), 1) - 1, total_last=max(count, 1) - 1,
+            **_source(name, feed, count), **_pattern(feed.allowed),
         ))  # fmt: skip
     for name, drain in setup.drains.items():
         _memory(folder / f"{name}.gaps", spread(name, drain.intervals, drain.count))
@@ -131,6 +140,20 @@ def _bench(verilog: Verilog, setup: Setup, folder: Path) -> str:
         streams="".join(streams), name=verilog.name, ports=", ".join(ports),
         limit=setup.limit_cycles, done=" && ".join(done) or "1",
     )  # fmt: skip
+
+
+def _source(name: str, feed: Feed, total: int) -> dict[str, str]:
+    """Return where a feed's next beat comes from, and when there is one besides its own."""
+    own = f"{name}_beats[{name}_taken % {max(len(feed.beats), 1)}]"
+    if not feed.follows:
+        return {"word": own, "follows": "0"}
+    other = feed.follows
+    # What the drain takes in this very cycle counts.
+    taken = f"{other}_taken + ({other}_valid && {other}_ready)"
+    return {
+        "word": f"({name}_taken < {feed.own} ? {own} : {other}_got[{name}_taken - 1])",
+        "follows": f"({name}_started < {total} && {taken} >= {name}_started)",
+    }
 
 
 def _pattern(allowed: Sequence[bool]) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pyrtl
@@ -27,8 +28,23 @@ class _Feed(_Port):
     words: list[int]
     depth: int
     latency: int
+    total: int
+    own: int
+    follows: str
     offered: list[int] = field(default_factory=list)
     taken: list[int] = field(default_factory=list)
+
+    def word(self, number: int, drains: Mapping[str, _Drain]) -> int:
+        """Return a beat: its own, over and over, or what the drain that it follows has taken."""
+        if number < self.own:
+            return self.words[number % len(self.words)]
+        return drains[self.follows].beats[number - 1]
+
+    def is_there(self, number: int, drains: Mapping[str, _Drain]) -> bool:
+        """Tell whether a beat is known."""
+        if number < self.own:
+            return True
+        return number < self.total and len(drains[self.follows].beats) >= number
 
 
 @dataclass
@@ -43,8 +59,8 @@ def run(block: Block, setup: Setup) -> Trace:
     simulation = _simulation(block)
     feeds = {
         n: _Feed(
-            spread(n, f.intervals, len(f.beats)), f.first, list(f.allowed), list(f.beats),
-            f.depth or len(f.beats), f.latency,
+            setup.gaps(n), f.first, list(f.allowed), list(f.beats), f.depth or setup.total(n),
+            f.latency, setup.total(n), f.own, f.follows, [0] * f.initial,
         )
         for n, f in setup.feeds.items()
     }  # fmt: skip
@@ -59,22 +75,22 @@ def run(block: Block, setup: Setup) -> Trace:
             at = len(feed.taken)
             valid = at < len(feed.offered) and feed.offered[at] <= now
             words[f"{name}_valid"] = int(valid)
-            words[f"{name}_data"] = feed.words[at] if valid else 0
+            words[f"{name}_data"] = feed.word(at, drains) if valid else 0
         for name, drain in drains.items():
             words[f"{name}_ready"] = int(len(drain.beats) < drain.count and drain.is_free(now))
         simulation.step(words)
-        for name, feed in feeds.items():
-            waiting, started = len(feed.offered) - len(feed.taken), len(feed.offered)
-            if started < len(feed.words) and feed.is_free(now) and waiting < feed.depth:
-                feed.offered.append(now + feed.latency)
-                feed.free_at = now + feed.gaps[started]
-            if words[f"{name}_valid"] and simulation.inspect(f"{name}_ready"):
-                feed.taken.append(now)
         for name, drain in drains.items():
             if words[f"{name}_ready"] and simulation.inspect(f"{name}_valid"):
                 drain.free_at = now + drain.gaps[len(drain.beats)]
                 drain.beats.append(simulation.inspect(f"{name}_data"))
                 drain.taken.append(now)
+        for name, feed in feeds.items():
+            waiting, started = len(feed.offered) - len(feed.taken), len(feed.offered)
+            if feed.is_free(now) and waiting < feed.depth and feed.is_there(started, drains):
+                feed.offered.append(now + feed.latency)
+                feed.free_at = now + feed.gaps[started % len(feed.gaps)]
+            if words[f"{name}_valid"] and simulation.inspect(f"{name}_ready"):
+                feed.taken.append(now)
         now += 1
     cycles = {n: tuple(p.taken) for p_ in (feeds, drains) for n, p in p_.items()}
     return Trace({n: tuple(d.beats) for n, d in drains.items()}, cycles, now)

@@ -15,6 +15,10 @@ class Feed:
     Beat n + 1 starts `intervals[n]` cycles after beat n at the earliest; one number counts for all.
     `depth` None: all beats may wait. Beats start only in cycles that `allowed` allows, which is
     played over and over from cycle 0 on; `first` is the cycle before which none starts.
+
+    The first `initial` beats wait from cycle 0 on. The beats are given `rounds` times over. Where
+    the feed `follows` a drain, its own beats are followed by that drain's: beat n + 1 is what the
+    drain takes as its beat n, and starts in that cycle at the earliest.
     """
 
     beats: Sequence[int]
@@ -23,6 +27,14 @@ class Feed:
     latency: int = 1
     first: int = 0
     allowed: Sequence[bool] = (True,)
+    initial: int = 0
+    rounds: int = 1
+    follows: str = ""
+
+    @property
+    def own(self) -> int:
+        """Count the beats that it has of its own."""
+        return len(self.beats) * self.rounds
 
 
 @dataclass(frozen=True)
@@ -74,7 +86,14 @@ class Setup:
                 raise UserError(f"stream {name!r} has {bits} bits; a beat given to it does not fit")
             if feed.latency < 1 or (feed.depth is not None and feed.depth < 1):
                 raise UserError(f"stream {name!r}: latency and depth must be at least 1")
-            spread(name, feed.intervals, len(feed.beats))
+            if not 0 <= feed.initial <= feed.own or feed.rounds < 1:
+                raise UserError(
+                    f"stream {name!r}: {feed.initial} of {feed.own} beats wait at the start, given "
+                    f"{feed.rounds} times; neither is possible"
+                )
+            if feed.follows:
+                self._check_follows(name, feed)
+            self.gaps(name)
         for name, drain in self.drains.items():
             spread(name, drain.intervals, drain.count)
         both: dict[str, Feed | Drain] = {**self.feeds, **self.drains}
@@ -83,6 +102,29 @@ class Setup:
                 raise UserError(
                     f"stream {name!r}: a pattern of {len(port.allowed)} cycles allows none of them"
                 )
+
+    def _check_follows(self, name: str, feed: Feed) -> None:
+        if feed.follows not in self.drains or feed.rounds > 1:
+            raise UserError(
+                f"stream {name!r} follows {feed.follows!r}, given {feed.rounds} times; it can "
+                f"follow a drain, with its own beats once: {', '.join(self.drains) or 'none'}"
+            )
+        own, other = (self.widths[f"{n}_data"] for n in (name, feed.follows))
+        if own != other:
+            raise UserError(
+                f"stream {name!r} of {own} bits follows {feed.follows!r} of {other} bits; make "
+                "them alike"
+            )
+
+    def total(self, feed: str) -> int:
+        """Return how many beats a feed gives at most."""
+        own = self.feeds[feed]
+        return max(own.own, self.drains[own.follows].count) if own.follows else own.own
+
+    def gaps(self, feed: str) -> list[int]:
+        """Return a feed's intervals: those of a round, or of all where it follows a drain."""
+        own = self.feeds[feed]
+        return spread(feed, own.intervals, self.total(feed) if own.follows else len(own.beats))
 
     def starved(self, got: Mapping[str, int]) -> UserError:
         """Make the error of a simulation that reached its limit."""

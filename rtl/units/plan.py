@@ -127,9 +127,32 @@ class UnitPlan:
         return tuple(f for job in self.jobs for f in job.out)
 
     @property
+    def words_in(self) -> tuple[str, ...]:
+        """Return the FIFOs of words that a source pops: see `words_of`."""
+        own = {job.task.name for job in self.jobs}
+        return tuple(w for w, (_, taker) in words_of(self.folded.layout).items() if taker in own)
+
+    @property
+    def words_out(self) -> tuple[str, ...]:
+        """Return the FIFOs of words that a sink pushes."""
+        own = {job.task.name for job in self.jobs}
+        return tuple(w for w, (maker, _) in words_of(self.folded.layout).items() if maker in own)
+
+    @property
     def turns(self) -> int:
         """Return how often the block's jobs are done a round."""
         return self.folded.layout.layers
+
+
+def words_of(layout: Layout) -> dict[str, tuple[str, str]]:
+    """Return the FIFOs by which every sink tells every source that it is done: maker and taker.
+
+    Each holds one word of one bit, which is there at the start.
+    """
+    names = [t.name for t in layout.tasks]
+    sources = [n for n in names if n.startswith("source.")]
+    sinks = [n for n in names if n.startswith("sink.")]
+    return {f"{end} -> {source}": (end, source) for source in sources for end in sinks}
 
 
 def unit_plans(model: Model, design: Design) -> dict[str, UnitPlan]:

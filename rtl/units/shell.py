@@ -8,7 +8,7 @@ those of the timed dataflow (docs/design.md section 5), whatever the gaps and st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -24,7 +24,11 @@ from rtl.units.schedule import Schedule
 
 @dataclass(frozen=True)
 class Control:
-    """Hold the flags of a firing: in its cycle, and of its pushes `latency - 1` cycles later."""
+    """Hold the flags of a firing: in its cycle, and of its pushes `latency - 1` cycles later.
+
+    `offers` are for ports behind which no FIFO stands: the beat is there, whether or not it is
+    taken.
+    """
 
     fire: Wire
     pops: Mapping[str, Wire]
@@ -32,6 +36,7 @@ class Control:
     pushes: Mapping[str, Wire]
     marks: Mapping[str, Wire]
     loop: Wire
+    offers: Mapping[str, Wire]
 
 
 @dataclass(frozen=True)
@@ -64,14 +69,21 @@ def actor(
 
 
 def attach(
-    schedule: Schedule, into: Mapping[str, Stream], out: Mapping[str, Fifo], datapath: Datapath
+    schedule: Schedule,
+    into: Mapping[str, Stream],
+    out: Mapping[str, Fifo],
+    datapath: Datapath,
+    ports: Mapping[str, Stream] | None = None,
 ) -> Control:
-    """Build an actor between streams and FIFOs of the working block; return its control."""
-    control = follow(
-        schedule,
-        {name: s.valid for name, s in into.items()},
-        {name: q.has_place for name, q in out.items()},
-    )
+    """Build an actor between streams and FIFOs of the working block; return its control.
+
+    `ports` are streams that it gives without a FIFO behind: a firing waits until its beat is taken.
+    """
+    ports = ports or {}
+    places = {name: q.has_place for name, q in out.items()}
+    places |= {name: s.ready for name, s in ports.items()}
+    valid = {name: s.valid for name, s in into.items()}
+    control = follow(schedule, valid, places, tuple(ports))
     beats = datapath(control, {name: s.data for name, s in into.items()})
     for name, stream in into.items():
         drive(stream.ready, control.pops[name])
@@ -79,10 +91,18 @@ def attach(
         drive(queue.reserve, control.reserves[name])
         drive(queue.push, control.pushes[name])
         drive(queue.beat, beats[name])
+    for name, stream in ports.items():
+        drive(stream.valid, control.offers[name])
+        drive(stream.data, beats[name])
     return control
 
 
-def follow(schedule: Schedule, valid: Mapping[str, Wire], places: Mapping[str, Wire]) -> Control:
+def follow(
+    schedule: Schedule,
+    valid: Mapping[str, Wire],
+    places: Mapping[str, Wire],
+    ports: Sequence[str] = (),
+) -> Control:
     """Build the control that follows a schedule, given who has a beat and who has a place."""
     layout = _Layout(schedule)
     at = pyrtl.Register(layout.at_bits, reset_value=0)
@@ -92,8 +112,12 @@ def follow(schedule: Schedule, valid: Mapping[str, Wire], places: Mapping[str, W
     fields = layout.cut(word)
     ready = [wait == 0]
     ready += [~fields[f"pop {n}"] | valid[n] for n in schedule.pops]
-    ready += [~fields[f"push {n}"] | places[n] for n in schedule.pushes]
-    fire = reduce(lambda a, b: a & b, ready)
+    room = {n: ~fields[f"push {n}"] | places[n] for n in schedule.pushes}
+    fire = _all([*ready, *room.values()])
+    offers = {
+        port: _all([*ready, *(w for n, w in room.items() if n != port), fields[f"push {port}"]])
+        for port in ports
+    }
     is_last = fire & (left == 0)
     loop, again = _loops(schedule, is_last & fields["closes"])
     following = pyrtl.select(
@@ -119,7 +143,12 @@ def follow(schedule: Schedule, valid: Mapping[str, Wire], places: Mapping[str, W
         {n: delayed(flag, latencies[n] - 1, reset=0) for n, flag in reserves.items()},
         {n: fields[f"mark {n}"] for n in schedule.marks()},
         loop,
+        offers,
     )
+
+
+def _all(flags: Sequence[Wire]) -> Wire:
+    return reduce(lambda a, b: a & b, flags)
 
 
 def _loops(schedule: Schedule, body_done: Wire) -> tuple[Wire, Wire | None]:

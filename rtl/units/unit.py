@@ -7,35 +7,44 @@ from collections.abc import Callable, Iterable, Mapping
 
 from cosim.design.kinds import Kind
 from cosim.design.sketch import STAR
-from cosim.ir.errors import InternalError
+from cosim.ir.errors import UserError
 from rtl.names import Names
 from rtl.netlist import Block, building
 from rtl.streams import Stream, drive, given, taken
-from rtl.units import matrix
+from rtl.units import ends, matrix, memory
 from rtl.units.fifo import Fifo, fifo
 from rtl.units.plan import UnitPlan
 
 # From the plan, the streams popped and the FIFOs pushed, all by name, to wires of the open block.
 Build = Callable[[UnitPlan, Mapping[str, Stream], Mapping[str, Fifo]], None]
-BUILDS: Mapping[Kind, Build] = {"matrix": matrix.build}
+BUILDS: Mapping[Kind, Build] = {
+    "matrix": matrix.build,
+    "memory": memory.build,
+    "sink": ends.sink,
+    "source": ends.source,
+    "switch": ends.switch,
+}
 
 
-def unit_block(plan: UnitPlan, extra: Mapping[str, int] | None = None) -> Block:
+def unit_block(
+    plan: UnitPlan,
+    extra: Mapping[str, int] | None = None,
+    names: Mapping[str, str] | None = None,
+) -> Block:
     """Build a unit as a block of its own; its FIFOs stand behind it, in the same block.
 
     `extra` are streams that come in besides, with their bits: weights, states. The streams are
-    called as `unit_ports` says.
+    called as `names` or else `unit_ports` says; ports of the whole design as `ends` calls them.
     """
-    if plan.kind not in BUILDS:
-        raise InternalError(f"unit {plan.unit.name}: no wires for {plan.kind}")
     with building() as block:
         widths = {f.name: f.width_bits for f in plan.into} | dict(extra or {})
-        ports = unit_ports(plan, extra)
+        widths |= dict.fromkeys(plan.words_in, 1)
+        ports = names or unit_ports(plan, extra)
         into = {name: taken(ports[name], bits) for name, bits in widths.items()}
-        queues = {f.name: fifo(f.depth, f.width_bits) for f in plan.out}
-        BUILDS[plan.kind](plan, into, queues)
-        for f in plan.out:
-            queue, out = queues[f.name], given(ports[f.name], f.width_bits)
+        queues = queues_of(plan)
+        build_unit(plan, into, queues)
+        for name, queue in queues.items():
+            out = given(ports[name], len(queue.data))
             drive(queue.pop, queue.valid & out.ready)
             drive(out.valid, queue.valid)
             drive(out.data, queue.data)
@@ -46,6 +55,30 @@ def unit_ports(plan: UnitPlan, extra: Iterable[str] | None = None) -> dict[str, 
     """Return what each stream of a unit's block is called in Verilog, by the name of its FIFO."""
     names = Names("unit")
     streams = [f.name for f in (*plan.into, *plan.out)] + list(extra or ())
+    streams += [*plan.words_in, *plan.words_out]
     for name in streams:
-        names.add(name, re.sub(r"[^A-Za-z0-9]+", "_", name.replace(STAR, "")))
+        names.add(name, short_name(name))
     return {name: names[name] for name in streams}
+
+
+def short_name(fifo: str) -> str:
+    """Return a FIFO's name without what says that it serves all layers.
+
+    >>> short_name("layers.*.B -> layers.*.ssm.read")
+    'B_ssm_read'
+    """
+    return re.sub(r"[^A-Za-z0-9]+", "_", fifo.replace(STAR, ""))
+
+
+def queues_of(plan: UnitPlan) -> dict[str, Fifo]:
+    """Build the FIFOs that a unit pushes in the open block."""
+    queues = {f.name: fifo(f.depth, f.width_bits) for f in plan.out}
+    return queues | {name: fifo(1, 1, initial=1) for name in plan.words_out}
+
+
+def build_unit(plan: UnitPlan, into: Mapping[str, Stream], queues: Mapping[str, Fifo]) -> None:
+    """Attach a unit in the open block; raise UserError where it has no wires."""
+    if plan.kind not in BUILDS:
+        known = ", ".join(BUILDS)
+        raise UserError(f"unit {plan.unit.name}: no wires for {plan.kind}; there are {known}")
+    BUILDS[plan.kind](plan, into, queues)

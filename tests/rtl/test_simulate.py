@@ -6,10 +6,12 @@ import pytest
 
 from cosim.ir.errors import UserError
 from rtl.export import export
+from rtl.pipe import delayed
 from rtl.simulate import Drain, Feed, simulate
 from rtl.simulators import bench, icarus, verilator
 from rtl.units.fork import fork, join
-from rtl.units.shell import Place
+from rtl.units.schedule import Firing, Schedule
+from rtl.units.shell import Place, actor
 from tests.rtl.simulators import ALL, needs
 
 BITS = 70  # more than a machine word
@@ -130,3 +132,44 @@ def test_a_built_model_is_kept(simulator, forked, monkeypatch):
     want = simulate(forked, feeds, drains, simulator)
     monkeypatch.setattr(verilator, "_verilator", None)  # a second build would fail
     assert simulate(forked, feeds, drains, simulator) == want
+
+
+def counting():
+    """Build a unit that adds one to each beat."""
+    schedule = Schedule(((1, Firing(("x",), ("y",), 2)),))
+    return actor(
+        schedule, {"x": 8}, {"y": Place(8, 4)},
+        lambda _, beats: {"y": delayed((beats["x"] + 1).truncate(8), 1)},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("simulator", ALL)
+def test_a_feed_follows_a_drain(simulator):
+    """What goes out comes in again, as when a model generates: the second own beat is no answer."""
+    feeds = {"x": Feed([10, 100], follows="y", initial=2)}
+    trace = simulate(counting(), feeds, {"y": Drain(5, [4])}, simulator)
+    assert trace.beats["y"] == (11, 101, 102, 103, 104)
+    # Both own beats go in at once; each other one comes back the cycle after it has gone out.
+    assert trace.cycles["x"][:4] == (0, 1, 7, 11)
+    assert trace.cycles["y"] == (2, 6, 10, 14, 18)
+
+
+@pytest.mark.parametrize("simulator", ALL)
+def test_a_feed_plays_its_beats_in_rounds(simulator):
+    feeds = {"x": Feed([1, 2, 3], [1, 1, 4], rounds=3)}
+    trace = simulate(counting(), feeds, {"y": Drain(9)}, simulator)
+    assert trace.beats["y"] == (2, 3, 4) * 3
+    assert trace.cycles["x"] == (1, 2, 3, 7, 8, 9, 13, 14, 15)
+
+
+@pytest.mark.parametrize(
+    ("feed", "said"),
+    [
+        (Feed([1], initial=2), "2 of 1 beats wait at the start"),
+        (Feed([1], follows="z"), "'x' follows 'z', given 1 times; it can follow a drain"),
+        (Feed([1], follows="y", rounds=2), "'x' follows 'y', given 2 times"),
+    ],
+)
+def test_a_feed_that_cannot_follow_is_a_sentence(feed, said):
+    with pytest.raises(UserError, match=said):
+        simulate(counting(), {"x": feed}, {"y": Drain(3)})

@@ -1,0 +1,72 @@
+"""Sources, sinks and the embedding's memory: a model that only looks rows up, whole."""
+
+import numpy as np
+import pytest
+
+from cosim.ir.errors import UserError
+from cosim.ir.graph import GraphBuilder
+from cosim.ir.types import TensorType, i, u
+from cosim.ops import Embed
+from rtl.elaborate import elaborate, one_block
+from rtl.whole import outside
+from tests.hw_models.graphs import model_of
+from tests.rtl.simulators import ALL
+from tests.rtl.whole import check, design_of
+
+
+def looking_up(vocabulary: int, size: int, bits: int = 5):
+    """Return a model whose output is the row of a token."""
+    b = GraphBuilder("step")
+    token = b.input("token", TensorType(u(8), (), 0, vocabulary - 1))
+    low = -(1 << bits - 1)
+    table = np.random.default_rng(vocabulary).integers(low, -low, (vocabulary, size))
+    table[0], table[-1] = low, -low - 1
+    b.output("row", b.add("embed", Embed(), token, b.const("table", table, i(bits))))
+    return model_of(b)
+
+
+TOKENS = np.array([0, 18, 3, 3, 17])
+
+
+@pytest.mark.parametrize("lanes", [1, 4, 5, 22, 40])
+@pytest.mark.parametrize("stalls", [(True,), (True, False, False), (False, True, True, False)])
+def test_rows_come_out_when_the_model_says(lanes, stalls):
+    """Lanes that divide 22 elements and lanes that do not; a sink that takes its time."""
+    model = looking_up(19, 22)
+    machine, design = design_of(model, lanes)
+    check(model, machine, design, {"token": TOKENS}, patterns={"sink.row": stalls})
+
+
+@pytest.mark.parametrize("simulator", ALL)
+def test_every_simulator_gives_the_same(simulator):
+    model = looking_up(19, 10, 8)
+    machine, design = design_of(model, 4)
+    ran = check(model, machine, design, {"token": TOKENS}, simulator)
+    # Source, FIFO, look-up in two, FIFO: the first of three beats; then the word goes back.
+    assert ran.cycles["row"].tolist() == [[3 + k, 4 + k, 5 + k] for k in range(0, 30, 6)]
+
+
+def test_a_token_of_several_values_is_passed_on_in_beats():
+    b = GraphBuilder("step")
+    x = b.input("x", TensorType.full(i(6), (3, 5)))
+    b.output("y", x)
+    model = model_of(b)
+    machine, design = design_of(model, 4)
+    values = np.random.default_rng(0).integers(-32, 32, (3, 3, 5))
+    check(model, machine, design, {"x": values})
+
+
+def test_an_embedding_off_chip_is_refused():
+    model = looking_up(19, 22)
+    places = (("weights", "chip"), ("states", "chip"), ("embedding", "memory"))
+    with pytest.raises(UserError, match="embeddings, on memory; wires are built for one"):
+        one_block(model, design_of(model, 4, places)[1])
+
+
+def test_inputs_that_are_not_the_graphs_are_refused():
+    model = looking_up(19, 22)
+    made = elaborate(model, design_of(model, 4)[1])
+    with pytest.raises(UserError, match=r"the design takes \['token'\], given are \['x'\]"):
+        outside(made, {"x": TOKENS})
+    with pytest.raises(UserError, match="'token' has 5 of 7 tokens"):
+        outside(made, {"token": TOKENS}, 7)
