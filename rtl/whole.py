@@ -9,15 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import numpy as np
 
+from cosim.design.plan import weights_of
 from cosim.ir.errors import UserError
+from cosim.machine import Machine
 from rtl.elaborate import Elaboration
 from rtl.export import Verilog
 from rtl.netlist import Block
 from rtl.ports import inputs_of, outputs_of
 from rtl.simulate import Drain, Feed, Trace, simulate
+from rtl.units.weights import streamed
 
 # A simulation of more cycles a token than this is given up.
 LIMIT_CYCLES_PER_TOKEN = 20_000_000
@@ -79,6 +83,34 @@ def outside(
         p.name: Drain(p.count * count, allowed=patterns.get(p.name, EVERY_CYCLE)) for p in out
     }
     return Outside(feeds, drains, count)
+
+
+def weight_feeds(made: Elaboration, machine: Machine) -> dict[str, Feed]:
+    """Return the weights of a token as the memory's port brings them, by the stream's name.
+
+    Raise UserError where one port serves several units in turn: each waits for the others then.
+    """
+    if len(made.weights) > 1:
+        raise UserError(
+            f"one port of the memory brings {', '.join(made.weights)} in turn, which the test "
+            "bench cannot play; keep the weights on chip, or share one matrix unit"
+        )
+    found = {}
+    for plan in made.plans.values():
+        if plan.kind != "matrix" or not made.weights:
+            continue
+        ports = plan.folded.design.ports
+        memory = next(m for m in machine.memories if m.name == ports.memory)
+        port = machine.port(memory, Fraction(max(ports.weight_parts, 1), ports.parts))
+        beats: list[int] = []
+        gaps: list[int] = []
+        for words in streamed(plan):
+            pace, count = port.pace(words.bits), len(words)
+            starts = pace.cycle(np.arange(count))
+            gaps += np.diff(starts, append=pace.free(count)).tolist()
+            beats += words.integers()
+        found[weights_of(plan.unit)] = Feed(beats, gaps, ports.prefetch_beats, port.latency_cycles)
+    return found
 
 
 def run(

@@ -13,7 +13,9 @@ from hw_models.build import build_network
 from hw_models.dataflow import solve
 from hw_models.network import Pattern, Program
 from rtl.elaborate import elaborate, one_block
-from rtl.whole import outside, run
+from rtl.hierarchy import export_all
+from rtl.simulate import ON_BLOCK
+from rtl.whole import outside, run, weight_feeds
 
 ON_CHIP = (("weights", "chip"), ("states", "chip"), ("embedding", "chip"))
 
@@ -63,12 +65,16 @@ def predicted(model, machine, design, tokens, patterns=None):
     return found
 
 
-def check(model, machine, design, inputs, simulator="pyrtl", patterns=None, built=None):
-    """Compare the outputs of a run with the reference's, the cycles with the model's."""
+def check(model, machine, design, inputs, simulator="pyrtl", patterns=None):
+    """Compare the outputs of a run with the reference's, the cycles with the model's.
+
+    PyRTL runs all units in one block, the others the Verilog of a module for each.
+    """
     made = elaborate(model, design)
-    block = built if built is not None else one_block(model, design)
+    in_one = simulator in ON_BLOCK
+    block = one_block(model, design) if in_one else export_all(made).whole
     allowed = {n.split(".", 1)[1]: p for n, p in (patterns or {}).items()}
-    around = outside(made, inputs, allowed=allowed)
+    around = outside(made, inputs, weights=weight_feeds(made, machine), allowed=allowed)
     ran = run(made, block, around, simulator)
     want = refer(model, inputs)
     for name, value in want.outputs.items():
