@@ -115,6 +115,11 @@ class Program:
         return np.cumsum(opens) - 1, opens, closes
 
     @cached_property
+    def opened(self) -> tuple[str, ...]:
+        """Return the tasks that are opened, in order; a task may be opened again."""
+        return tuple(self.kinds[i].task for i in self.index[self.tasks[1]].tolist())
+
+    @cached_property
     def moves(self) -> tuple[Mapping[str, int], Mapping[str, int]]:
         """Count the beats popped from, and pushed to, each FIFO."""
         counts = np.bincount(self.index, self.times, len(self.kinds)).astype(np.int64).tolist()
@@ -125,6 +130,12 @@ class Program:
                 for f in fifos:
                     moved[f] = moved.get(f, 0) + count
         return popped, pushed
+
+    @cached_property
+    def times_of_kinds(self) -> np.ndarray:
+        """Return latency and interval, as numerator and denominator, of each kind: [3, kinds]."""
+        rows = [(k.latency, k.interval.numerator, k.interval.denominator) for k in self.kinds]
+        return np.array(rows, np.int64).reshape(-1, 3).T
 
     def beats(self, fifo: str, pushed: bool) -> int:
         """Count the beats pushed to, or popped from, a FIFO."""
@@ -209,7 +220,12 @@ class Network:
 
     def __post_init__(self) -> None:
         """Check that every FIFO has one end each way, and that a round pops what it pushes."""
-        actors = {a.name: a for a in self.actors}
+        beats: tuple[dict[str, int], dict[str, int]] = ({}, {})
+        for actor in self.actors:
+            for program, times in zip(actor.sections, (1, actor.loops, 1), strict=True):
+                for total, moved in zip(beats, program.moves, strict=True):
+                    for f, count in moved.items():
+                        total[f] = total.get(f, 0) + count * times
         for name, (makers, takers) in self._ends.items():
             channel = self.channels.get(name)
             if channel is None or not 0 <= channel.initial <= channel.depth or channel.depth < 1:
@@ -219,8 +235,7 @@ class Network:
                     f"FIFO {name!r} is pushed by {makers} and popped by {takers}; "
                     "it needs one of each"
                 )
-            into = actors[makers[0]].beats(name, pushed=True)
-            out = actors[takers[0]].beats(name, pushed=False)
+            out, into = (total[name] for total in beats)
             if into != out:
                 raise InternalError(
                     f"FIFO {name!r}: a round pushes {into} beats and pops {out}; balance them"
@@ -230,9 +245,12 @@ class Network:
     def _ends(self) -> dict[str, tuple[list[str], list[str]]]:
         ends: dict[str, tuple[list[str], list[str]]] = {f: ([], []) for f in self.channels}
         for actor in self.actors:
-            for way in (0, 1):
-                for f in {f for p in actor.sections for f in p.moves[1 - way]}:
-                    ends.setdefault(f, ([], []))[way].append(actor.name)
+            for program in actor.sections:
+                for way, moved in enumerate(reversed(program.moves)):
+                    for f in moved:
+                        there = ends.setdefault(f, ([], []))[way]
+                        if actor.name not in there:
+                            there.append(actor.name)
         return ends
 
     def ends(self, fifo: str) -> tuple[str, str]:

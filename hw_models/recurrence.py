@@ -176,27 +176,34 @@ def advance(tab, st, rounds, anchor):  # type: ignore[no-untyped-def]
     depth, ring_at, maker, taker = tab.depth, tab.ring_at, tab.maker, tab.taker
     gate_at, gate_cycles, gate_wait = tab.gate_at, tab.gate_cycles, tab.gate_wait
     held, head, tail, arrival, freed = st.held, st.head, st.tail, st.arrival, st.freed
-    awake = np.ones(st.run.size, np.bool_)
+    slot_at, tasks = tab.slot_at, tab.tasks
+    runs, turns, sections, loops, lefts = st.run, st.turn, st.section, st.loop, st.left
+    readies, phases = st.ready, st.phase
+    all_busy, starved, blocked, begins, ends = st.busy, st.starved, st.blocked, st.begin, st.end
+    awake = np.ones(runs.size, np.bool_)
     holds_anchor = False
     while True:
         moved = False
-        for a in range(st.run.size):
+        for a in range(runs.size):
             if not awake[a] or (holds_anchor and a == anchor):
                 continue
             awake[a] = False
             gate, cycles = gate_at[a], gate_cycles[a]
+            row, s, loop, r, ready = turns[a], sections[a], loops[a], runs[a], readies[a]
+            if row >= rounds:
+                continue
+            before, slot, stop = lefts[a], slot_at[a, s] + loop * tasks[a, s], last[a, s]
             # One run after another, until the actor is blocked.
-            while st.turn[a] < rounds:
-                r, row, s, loop = st.run[a], st.turn[a], st.section[a], st.loop[a]
+            while True:
                 k = run_kind[r]
                 pop_from, pop_to = pop_at[k], pop_at[k + 1]
                 push_from, push_to = push_at[k], push_at[k + 1]
                 latency, over, under = latencies[k], overs[k], unders[k]
-                before, ready = st.left[a], st.ready[a]
                 left, busy, first = before, 0, -1
                 is_new = before == run_times[r]
-                phase = 0 if is_new else st.phase[a]
+                phase = 0 if is_new else phases[a]
                 small = cycles == 0 and pop_to - pop_from <= 1 and push_to - push_from <= 1
+                plain = cycles == 0 and under == 1 and pop_to - pop_from + push_to - push_from <= 1
                 while left > 0:
                     # As many firings as are sure to have their beats and places; 0: blocked.
                     count = left
@@ -207,6 +214,51 @@ def advance(tab, st, rounds, anchor):  # type: ignore[no-untyped-def]
                     if count == 0:
                         break
                     left -= count
+                    if plain:
+                        # One FIFO and whole intervals: no more than a maximum and a sum a firing.
+                        began = ready
+                        if pop_to > pop_from:
+                            f = pops[pop_from]
+                            at, end = ring_at[f] + head[f], ring_at[f] + depth[f]
+                            if first < 0:
+                                first = max(ready, arrival[at])
+                            before_end = min(count, end - at)
+                            for i in range(at, at + before_end):
+                                t = max(ready, arrival[i])
+                                freed[i] = t
+                                ready = t + over
+                            for i in range(ring_at[f], ring_at[f] + count - before_end):
+                                t = max(ready, arrival[i])
+                                freed[i] = t
+                                ready = t + over
+                            starved[row, f] += ready - began - count * over
+                            at += count
+                            head[f] = (at if at < end else at - depth[f]) - ring_at[f]
+                            held[f] -= count
+                        elif push_to > push_from:
+                            f = pushes[push_from]
+                            at, end = ring_at[f] + tail[f], ring_at[f] + depth[f]
+                            if first < 0:
+                                first = max(ready, freed[at] + 1)
+                            before_end = min(count, end - at)
+                            for i in range(at, at + before_end):
+                                t = max(ready, freed[i] + 1)
+                                arrival[i] = t + latency
+                                ready = t + over
+                            for i in range(ring_at[f], ring_at[f] + count - before_end):
+                                t = max(ready, freed[i] + 1)
+                                arrival[i] = t + latency
+                                ready = t + over
+                            blocked[row, f] += ready - began - count * over
+                            at += count
+                            tail[f] = (at if at < end else at - depth[f]) - ring_at[f]
+                            held[f] += count
+                        else:
+                            if first < 0:
+                                first = ready
+                            ready += count * over
+                        busy += count * over
+                        continue
                     if small:
                         # The common cases with places in registers; the same rules as below.
                         p = pops[pop_from] if pop_to > pop_from else -1
@@ -248,11 +300,11 @@ def advance(tab, st, rounds, anchor):  # type: ignore[no-untyped-def]
                             ready = t + gap
                         busy += gaps
                         if p >= 0:
-                            st.starved[row, p] += ready - began - gaps - holds
+                            starved[row, p] += ready - began - gaps - holds
                             head[p] = p_at - ring_at[p]
                             held[p] -= count
                         if q >= 0:
-                            st.blocked[row, q] += holds
+                            blocked[row, q] += holds
                             tail[q] = q_at - ring_at[q]
                             held[q] += count
                         continue
@@ -269,9 +321,9 @@ def advance(tab, st, rounds, anchor):  # type: ignore[no-untyped-def]
                             if place > t:
                                 t, cause, is_full = place, f, True
                         if is_full:
-                            st.blocked[row, cause] += t - ready
+                            blocked[row, cause] += t - ready
                         elif cause >= 0:
-                            st.starved[row, cause] += t - ready
+                            starved[row, cause] += t - ready
                         if cycles > 0:
                             t += gate_wait[gate + t % cycles]
                         for i in range(pop_from, pop_to):
@@ -296,8 +348,8 @@ def advance(tab, st, rounds, anchor):  # type: ignore[no-untyped-def]
                         held[pops[i]] -= count
                     for i in range(push_from, push_to):
                         held[pushes[i]] += count
-                st.ready[a], st.phase[a], st.left[a] = ready, phase, left
-                st.busy[row, a] += busy
+                phases[a] = phase
+                all_busy[row, a] += busy
                 if left < before:
                     moved = True
                     for i in range(pop_from, pop_to):
@@ -305,23 +357,27 @@ def advance(tab, st, rounds, anchor):  # type: ignore[no-untyped-def]
                     for i in range(push_from, push_to):
                         awake[taker[pushes[i]]] = True
                     if is_new and run_opens[r]:
-                        slot = tab.slot_at[a, s] + loop * tab.tasks[a, s] + run_task[r]
-                        st.begin[row, slot] = first
+                        begins[row, slot + run_task[r]] = first
                 if left > 0:
+                    runs[a], readies[a], lefts[a] = r, ready, left
                     break
                 if run_closes[r]:
-                    slot = tab.slot_at[a, s] + loop * tab.tasks[a, s] + run_task[r]
-                    st.end[row, slot] = ready
-                st.run[a] = r + 1
-                if r + 1 < last[a, s]:
-                    st.left[a] = run_times[r + 1]
+                    ends[row, slot + run_task[r]] = ready
+                r += 1
+                if r < stop:
+                    before = run_times[r]
                     continue
+                runs[a], readies[a], lefts[a] = r, ready, 0
                 _settle(tab, st, a, rounds)
-                turned = st.turn[a] > row or (s == 1 and (st.loop[a] > loop or st.section[a] != 1))
+                turned = turns[a] > row or (s == 1 and (loops[a] > loop or sections[a] != 1))
                 if turned and a == anchor:
                     holds_anchor = True
                     break
+                row, s, loop, r = turns[a], sections[a], loops[a], runs[a]
+                if row >= rounds:
+                    break
+                before, slot, stop = lefts[a], slot_at[a, s] + loop * tasks[a, s], last[a, s]
         if not moved:
             if holds_anchor:
                 return AT_ANCHOR
-            return DONE if st.turn.min() >= rounds else STUCK
+            return DONE if turns.min() >= rounds else STUCK

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hw_models.network import Firing, Network
+from hw_models.network import Firing, Network, Program
 from hw_models.recurrence import State, Tables
 
 
@@ -33,6 +33,7 @@ def flatten(network: Network) -> tuple[Tables, list[Slot]]:
     first, last = np.zeros((count, 3), np.int64), np.zeros((count, 3), np.int64)
     slot_at, tasks = np.zeros((count, 3), np.int64), np.zeros((count, 3), np.int64)
     slots: list[Slot] = []
+    programs: list[Program] = []
     runs = width = 0
     for a, actor in enumerate(network.actors):
         for s, program in enumerate(actor.sections):
@@ -42,19 +43,18 @@ def flatten(network: Network) -> tuple[Tables, list[Slot]]:
                 continue
             turns = (1, actor.loops, 1)[s]
             task, opens, closes = program.tasks
-            starts = np.flatnonzero(opens)
             for name, column in (
                 ("kind", program.index + len(listed)), ("times", program.times), ("task", task),
                 ("open", opens), ("close", closes),
             ):  # fmt: skip
                 columns[name].append(column)
             last[a, s] = runs = runs + task.size
-            tasks[a, s] = starts.size
-            for i, at in enumerate(starts.tolist()):
-                name = program.kinds[program.index[at]].task
-                slots.append(Slot(actor.name, name, s, width + i, starts.size, turns))
-            width += starts.size * turns
+            tasks[a, s] = stride = len(program.opened)
+            for i, name in enumerate(program.opened):
+                slots.append(Slot(actor.name, name, s, width + i, stride, turns))
+            width += stride * turns
             listed += program.kinds
+            programs.append(program)
     flat = {name: np.concatenate(c) if c else np.zeros(0) for name, c in columns.items()}
     depth = np.array([c.depth for c in network.channels.values()], np.int64)
     pops, pop_at = _ragged([[fifo_at[f] for f in k.pops] for k in listed])
@@ -65,18 +65,18 @@ def flatten(network: Network) -> tuple[Tables, list[Slot]]:
     )
     waits = [a.pattern.waits if a.pattern else np.zeros(0, np.int64) for a in network.actors]
     gate_at = np.cumsum([0, *(w.size for w in waits)]).astype(np.int64)
+    none = np.zeros((3, 0), np.int64)
+    latency, over, under = np.concatenate([none, *(p.times_of_kinds for p in programs)], axis=1)
     tables = Tables(
-        run_kind=flat["kind"].astype(np.int64),
-        run_times=flat["times"].astype(np.int64),
-        run_task=flat["task"].astype(np.int64),
-        run_opens=flat["open"].astype(bool),
-        run_closes=flat["close"].astype(bool),
+        run_kind=flat["kind"].astype(np.int64, copy=False),
+        run_times=flat["times"].astype(np.int64, copy=False),
+        run_task=flat["task"].astype(np.int64, copy=False),
+        run_opens=flat["open"].astype(bool, copy=False),
+        run_closes=flat["close"].astype(bool, copy=False),
         first=first, last=last,
         loops=np.array([a.loops for a in network.actors], np.int64),
         pops=pops, pop_at=pop_at, pushes=pushes, push_at=push_at,
-        latency=np.array([k.latency for k in listed], np.int64),
-        over=np.array([k.interval.numerator for k in listed], np.int64),
-        under=np.array([k.interval.denominator for k in listed], np.int64),
+        latency=latency, over=over, under=under,
         depth=depth,
         ring_at=np.concatenate([[0], np.cumsum(depth)])[:-1].astype(np.int64),
         maker=ends[:, 0], taker=ends[:, 1],

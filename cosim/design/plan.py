@@ -69,6 +69,10 @@ class Task:
     span: int
     order: Runs
 
+    def __hash__(self) -> int:
+        """Hash quickly: names tell most tasks apart, and orders are long."""
+        return hash((self.name, self.unit, self.part, self.span))
+
     def __post_init__(self) -> None:
         """Check that the order is one of all span elements."""
         at = 0

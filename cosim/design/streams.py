@@ -18,6 +18,9 @@ from cosim.design.tasks import Skeleton
 from cosim.design.wires import block_length, operand_map, result_map
 from cosim.ops import Linear
 
+# A passage remembers for so many widths which beats are carried; few widths are asked for.
+MOST_BEATS = 64
+
 
 def runs_of(order: np.ndarray) -> Runs:
     """Write a permutation as runs of consecutive elements.
@@ -51,6 +54,10 @@ class Passage:
             return None
         return np.concatenate([[0], np.cumsum(self.used)])
 
+    @cached_property
+    def _carried(self) -> dict[int, np.ndarray]:
+        return {}
+
     def carried(self, beat: int) -> np.ndarray:
         """Return which beats hold an element that is used: only those are sent on.
 
@@ -58,10 +65,15 @@ class Passage:
         >>> Passage(np.zeros(1, np.int64), flags).carried(2).tolist()
         [True, False, True]
         """
-        edges = np.append(np.arange(0, self.used.size, beat), self.used.size)
-        if self.counted is None:
-            return np.ones(edges.size - 1, bool)
-        return np.diff(self.counted[edges]) > 0
+        if beat not in self._carried:
+            if len(self._carried) == MOST_BEATS:
+                self._carried.clear()
+            edges = np.append(np.arange(0, self.used.size, beat), self.used.size)
+            if self.counted is None:
+                self._carried[beat] = np.ones(edges.size - 1, bool)
+            else:
+                self._carried[beat] = np.diff(self.counted[edges]) > 0
+        return self._carried[beat]
 
     def beats_by(self, ends: np.ndarray, beat: int) -> np.ndarray:
         """Return how many beats have to be there with each of some elements of the taker."""

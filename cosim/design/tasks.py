@@ -44,10 +44,14 @@ class Skeleton:
 
     def once(self, what: str, find: Callable[[Skeleton], T]) -> T:
         """Return what a function finds out of these tasks, found only once."""
-        key = (what, self.tasks)
-        if key not in self.known:
-            self.known[key] = find(self)
-        return self.known[key]  # type: ignore[return-value]  # one function to each name
+        if what not in self._found:
+            self._found[what] = find(self)
+        return self._found[what]  # type: ignore[return-value]  # one function to each name
+
+    @cached_property
+    def _found(self) -> dict[str, object]:
+        # Not in `known`, which is shared with skeletons of other tasks.
+        return {}
 
     def task(self, name: str) -> Task:
         """Return a task by name."""
@@ -59,6 +63,15 @@ class Skeleton:
 
     def reads(self, task: Task) -> tuple[str, ...]:
         """Return the roots that a task takes from others, in order of first use."""
+        if task.name not in self._reads:
+            self._reads[task.name] = self._find_reads(task)
+        return self._reads[task.name]
+
+    @cached_property
+    def _reads(self) -> dict[str, tuple[str, ...]]:
+        return {}
+
+    def _find_reads(self, task: Task) -> tuple[str, ...]:
         if task.name in self.sketch.carries:
             carry = self.sketch.carries[task.name]
             roots = [r for v in (carry.first, carry.block) if v for r in self.views[v].roots]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from typing import Literal, get_args
 
 from cosim.ir.errors import UserError
@@ -115,7 +116,7 @@ class Machine:
             ("energy", self.energy), ("power", self.power),
         ]  # fmt: skip
 
-    @property
+    @cached_property
     def fastest_memory(self) -> Memory:
         """Return the memory with the most effective bandwidth; the first one on a tie."""
         return max(self.memories, key=lambda m: m.effective_gb_s)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 
 from cosim.machine.limits import Amount, Count, CountOrZero, Share
 
@@ -73,6 +74,7 @@ class Memory:
         )
 
 
+@cache
 def exact(value: float) -> Fraction:
     """Return the decimal that was written, not the binary nearest to it.
 
