@@ -10,11 +10,13 @@ Rules, in this order:
 4. Tokens of a prompt, or of a batch, share fetches of weights in tiles of 1 to `MOST_TILE`, and
    the matrix unit is as many times wider; a prompt's turns have one tile or two. What is estimated
    to be fastest is taken. Weights on chip need no tiles: the passes of a turn follow one another.
-5. What is over budget is halved, the largest user first, until all fits.
+5. What is over budget is halved until all fits: where only memory is short, what is fetched ahead
+   of weights and then of states, else the largest user.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
@@ -26,7 +28,8 @@ from cosim.design.account import cycles_alone
 from cosim.design.choices import DECODE, DEFAULT_WINDOW, Choices, Lanes
 from cosim.design.design import Design
 from cosim.design.graph_kind import GraphKind, graph_kinds
-from cosim.design.plan import Place, Unit
+from cosim.design.plan import STATE_FIFOS, Place, Unit
+from cosim.design.resources import Resources, stored_cost
 from cosim.design.shapes import LinearShape, linear_shapes, state_tasks
 from cosim.design.sized import default_places, laid_out
 from cosim.design.workload import Workload
@@ -41,6 +44,7 @@ MOST_COLUMNS = 256
 CHIP_STEPS = 128
 WINDOW_STEPS = 32
 PREFETCH = (64, 4096)
+SHALLOW_STATES = 128
 MOST_TILE, CHIP_PASSES = 64, 16
 
 
@@ -84,17 +88,38 @@ def _shrunk(model: Model, machine: Machine, kinds: list[GraphKind], choices: Cho
         }
         if not over:
             return design
-        smaller = _smaller(choices, over)
+        smaller = _smaller(choices, over, _state_beats(design, kinds))
         if smaller is None:
             name, by = max(over.items(), key=lambda item: item[1] / max(design.budget[item[0]], 1))
+            fixed = _fixed(design, kinds, machine)[name]
             load = f" ({choices.workload.text()})" if choices.workload != DECODE else ""
             raise UserError(
                 f"machine {machine.name} is too small for {model.name}{load}: the smallest design "
                 f"needs {design.resources[name]:,} {name.upper()}, {by:,} more than the "
-                f"{design.budget[name]:,} it may use; choose a larger machine or a smaller model"
-                f"{' or batch' if choices.workload.batch > 1 else ''}"
+                f"{design.budget[name]:,} it may use"
+                + (f" ({fixed:,} for windows, tables and constants alone)" if fixed else "")
+                + "; choose a larger machine or a smaller model"
+                + (" or batch" if choices.workload.batch > 1 else "")
             )
         choices = smaller
+
+
+def _state_beats(design: Design, kinds: list[GraphKind]) -> int:
+    """Return the depth of the FIFOs of states where no choice says it; 0: there are none."""
+    if design.places["states"] == "chip":
+        return 0
+    tasks = [t for k in kinds for t, _ in state_tasks(k.skeleton)]
+    return max((-(-t.span // design.unit(t.unit).lanes) for t in tasks), default=0)
+
+
+def _fixed(design: Design, kinds: list[GraphKind], machine: Machine) -> Resources:
+    """Return the memories that no choice takes off the chip, at these widths."""
+    total: Resources = Counter()
+    for kind in kinds:
+        batch = design.choices.workload.batch
+        stored = stored_cost(kind.skeleton, design.by_name, design.places, machine, batch)
+        total += Counter({k: v * len(kind.segments) for k, v in stored.items()})
+    return total
 
 
 def _tiles(workload: Workload, places: Mapping[str, Place]) -> list[tuple[int, int]]:
@@ -197,12 +222,19 @@ def _power_of_two(value: float) -> int:
     return 1 << max(0, ceil(value) - 1).bit_length()
 
 
-def _smaller(choices: Choices, over: Mapping[str, int]) -> Choices | None:
-    """Shrink what takes most of what is short; return None where all is at its smallest."""
+def _smaller(choices: Choices, over: Mapping[str, int], state_beats: int) -> Choices | None:
+    """Shrink what takes most of what is short; return None where all is at its smallest.
+
+    `state_beats`: the depth of the FIFOs of states that live off chip; 0: there are none.
+    """
     lanes = choices.lanes
     memory_only = not {"lut", "ff", "dsp"} & set(over)
     if memory_only and lanes.prefetch > PREFETCH[0]:
         return replace(choices, lanes=replace(lanes, prefetch=lanes.prefetch // 2))
+    depth = dict(choices.depths).get(STATE_FIFOS[0], state_beats)
+    if memory_only and depth > SHALLOW_STATES:
+        # Their port then idles while the state unit does; half as deep costs nothing to 30 %.
+        return replace(choices, depths=tuple((name, depth // 2) for name in STATE_FIFOS))
     narrower = _narrower(lanes)
     return None if narrower is None else replace(choices, lanes=narrower)
 
