@@ -2,9 +2,10 @@
 
 The search starts from the rules of `cosim.design.default_design` and climbs: of all single moves
 (a width up or down, a matrix unit of another shape, another order of rows, a place, more weights
-ahead) it takes the best that keeps the budget, until none gains `WORTH`; then of all pairs of moves
-of two widths (what one gives up, the other may take). At last the FIFOs are sized
-(`hw_models/depths.py`). What it finds is the best among its neighbours, not proved the best of all.
+ahead, more or fewer tokens to a fetch of weights) it takes the best that keeps the budget, until
+none gains `WORTH`; then of all pairs of moves of two widths (what one gives up, the other may
+take). At last the FIFOs are sized (`hw_models/depths.py`). What it finds is the best among its
+neighbours, not proved the best of all.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from cosim.design import Choices, Design, default_design
-from cosim.design.account import streamed_bits
-from cosim.design.choices import Order
+from cosim.design import Choices, Design, Workload, default_design
+from cosim.design.account import moved_bits
+from cosim.design.choices import DECODE, Order
 from cosim.design.plan import Place
+from cosim.design.shapes import linear_shapes
 from cosim.ir.errors import UserError
 from cosim.ir.model import Model
 from cosim.machine import Machine
@@ -42,6 +44,8 @@ class Goal:
         The least speed that counts.
     slack
         How much longer a token may take for smaller FIFOs; None leaves them as the rules have them.
+    workload
+        What the design does: tokens of one sequence or of a batch, or prompts.
     """
 
     objective: Objective = "latency"
@@ -49,6 +53,7 @@ class Goal:
     bandwidth_share: float = 1.0
     tokens_per_second: float = 0.0
     slack: float | None = 0.0
+    workload: Workload = DECODE
 
     def __post_init__(self) -> None:
         """Refuse what is no goal."""
@@ -75,7 +80,8 @@ class Mapped:
     """Hold the design that was found, its figures, and the way there.
 
     `steps` are the moves that were taken; `refused` those that were tried from the end, each with
-    its reason; `bound_cycles` what a token's bits alone take at the whole bandwidth.
+    its reason; `bound_cycles` what a token's bits alone take at the whole bandwidth,
+    `product_cycles` what its products alone take of the matrix units.
     """
 
     goal: Goal
@@ -85,6 +91,12 @@ class Mapped:
     refused: tuple[Tried, ...]
     evaluated: int
     bound_cycles: float
+    product_cycles: float
+
+    @property
+    def product_share(self) -> float:
+        """Return the share of the bound that the matrix units' products set."""
+        return self.product_cycles / self.point.cycles_per_token
 
     @property
     def bandwidth_share(self) -> float:
@@ -95,6 +107,8 @@ class Mapped:
         """Print what was chosen, and why."""
         p = self.point
         title = f"{self.design.model} on {self.design.machine} for {self.goal.objective}"
+        if self.goal.workload != DECODE:
+            title += f" of {self.goal.workload.text()}"
         pace = f"{p.tokens_per_second:,.2f} tokens/s, {p.cycles_per_token:,.0f} cycles"
         lines = [
             f"{title}: {pace} and {p.energy_pj_per_token / 1e6:,.1f} uJ a token (modelled)",
@@ -103,6 +117,10 @@ class Mapped:
         ]
         if self.bound_cycles:
             lines.append(f"  {100 * self.bandwidth_share:.1f} % of what the bandwidth allows")
+        lines.append(f"  {100 * self.product_share:.1f} % of what the products allow")
+        tiles = p.choices.turns.tiles
+        if max(tiles) > 1:
+            lines.append(f"  weights fetched once for {max(tiles)}, {len(tiles)} tiles a turn")
         lines += [f"  {n} {u:,} of {p.budget[n]:,}" for n, u in p.resources.items()]
         lines.append(f"  {self.evaluated} designs evaluated; taken, one after another:")
         lines += [f"    {t.move}: {t.verdict}" for t in self.steps]
@@ -144,7 +162,8 @@ class _Search:
     def run(self) -> Mapped:
         """Climb until no move gains, then size the FIFOs."""
         goal = self.goal
-        at = default_design(self.evaluator.model, self.machine).choices
+        load = goal.workload
+        at = default_design(self.evaluator.model, self.machine, workload=load).choices
         at = self._shrunk_to_budget(at)
         steps: list[Tried] = []
         while len(steps) < MOST_MOVES:
@@ -169,7 +188,7 @@ class _Search:
         design = replace(design, budget=self.budget)
         return Mapped(
             goal, design, replace(self._point(at), budget=self.budget), tuple(steps), refused,
-            len(self.seen), self._bound(design),
+            len(self.seen), self._bound(design), self._products(design),
         )  # fmt: skip
 
     def _best(
@@ -247,9 +266,19 @@ class _Search:
     def _bound(self, design: Design) -> float:
         """Return the cycles that weights and states of a token take at the whole bandwidth."""
         kinds = self.evaluator.kinds(design.choices)
-        bits = streamed_bits(kinds, design.places, "weights")
-        bits += 2 * streamed_bits(kinds, design.places, "states")
-        return float(bits / self.machine.bits_per_cycle(self.machine.fastest_memory))
+        weights, states = moved_bits(kinds, design.places, design.choices)
+        rate = self.machine.bits_per_cycle(self.machine.fastest_memory)
+        return float((weights + 2 * states) / rate)
+
+    def _products(self, design: Design) -> float:
+        """Return the cycles that the products of a token take of the unit that has most of them."""
+        prompt, macs = design.choices.workload.is_prompt, dict.fromkeys(design.by_name, 0)
+        for kind in self.evaluator.kinds(design.choices):
+            for shape, turns in linear_shapes(kind.skeleton):
+                task = kind.skeleton.task(shape.task)
+                if not prompt or kind.skeleton.in_prompt(task):
+                    macs[task.unit] += shape.macs * turns * len(kind.segments)
+        return max(n / (design.unit(u).lanes * design.unit(u).columns) for u, n in macs.items())
 
     def _moves(self, at: Choices) -> Iterator[tuple[str, Choices]]:
         """Give every single move with its name."""
@@ -266,10 +295,22 @@ class _Search:
             for order in ORDERS:
                 if order != at.order:
                     yield f"rows {order}", replace(at, order=order)
+        yield from self._tiles(at)
         for name, place in at.places or ():
             other: Place = "memory" if place == "chip" else "chip"
             places = dict(at.places or ()) | {name: other}
             yield f"{name} in {other}", replace(at, places=tuple(places.items()))
+
+    def _tiles(self, at: Choices) -> Iterator[tuple[str, Choices]]:
+        """Give other tiles: twice or half as many tokens to a fetch, or tiles to a turn."""
+        load = at.workload
+        most = load.tokens if load.is_prompt else load.batch
+        for tile in (2 * at.tile, at.tile // 2):
+            if 1 <= tile <= most:
+                yield f"tile {tile}", replace(at, tile=tile)
+        for tiles in (2 * at.tiles, at.tiles // 2) if load.is_prompt else ():
+            if tiles >= 1 and tiles * at.tile <= most:
+                yield f"tiles {tiles}", replace(at, tiles=tiles)
 
     def _pairs(self, at: Choices) -> Iterator[tuple[str, Choices]]:
         """Give every pair of moves of two widths."""

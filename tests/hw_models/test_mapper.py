@@ -5,11 +5,13 @@ from itertools import product
 
 import pytest
 
-from cosim.design import Choices, Lanes, default_design
+from cosim.design import Choices, Lanes, Workload, default_design
 from cosim.ir.errors import UserError
 from cosim.machine import load_machine
 from hw_models.evaluate import Evaluator
 from hw_models.mapper import Goal, map_model
+from quant.from_config import lower_config
+from quant.models.mamba2 import Config as Mamba2
 from tests.hw_models import graphs
 
 VCK190, U280 = load_machine("vck190"), load_machine("u280")
@@ -72,6 +74,44 @@ def test_the_smallest_design_that_is_fast_enough_is_barely_so():
     assert smallest.point.tokens_per_second < 200_000
     with pytest.raises(UserError, match=r"gives 1e\+09 tokens/s; the best gives"):
         map_model(model, VCK190, replace(goal, tokens_per_second=1e9))
+
+
+def test_a_prompt_on_chip_is_mapped_to_more_than_one_pass_a_turn():
+    model, load = graphs.small_mamba2(layers=2), Workload("prefill", 16)
+    found = map_model(model, VCK190, Goal("throughput", {"dsp": 150}, workload=load, slack=None))
+    alone = map_model(model, VCK190, Goal("throughput", {"dsp": 150}, slack=None))
+    assert found.point.cycles_per_token < 0.6 * alone.point.cycles_per_token
+    assert found.point.choices.tile * found.point.choices.tiles > 1
+    assert "for throughput of prefill of 16 tokens: " in found.text()
+    assert 0.5 < found.product_share <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("load", [Workload("prefill", 48), Workload(batch=6)])
+def test_a_prompt_and_a_batch_are_mapped_and_explained(load):
+    """A head too large for the chip: the search finds tiles, keeps the budget, says what binds."""
+    config = Mamba2(
+        vocab_size=20_000, hidden_size=24, intermediate_size=48, state_size=12,
+        num_hidden_layers=3, num_heads=6, head_dim=8, n_groups=1,
+    )  # fmt: skip
+    model = lower_config("small", config, graphs.recipe(4))
+    logic = replace(VCK190.logic, brams=180, urams=0)
+    memory = replace(VCK190.memories[0], controller_brams=0)
+    small = replace(VCK190, logic=logic, memories=(memory,))
+    budget = {"dsp": 120, "lut": 90_000}
+    found = map_model(model, small, Goal("throughput", budget, workload=load, slack=None))
+    assert dict(found.design.places)["weights"] == "memory"
+    start = Evaluator(model, small).point(default_design(model, small, workload=load).choices)
+    assert all(found.point.resources[n] <= most for n, most in budget.items())
+    if start.fits and all(start.resources[n] <= most for n, most in budget.items()):
+        assert found.point.cycles_per_token <= start.cycles_per_token
+    assert found.design.choices.workload == load
+    assert 0 < found.product_share <= 1
+    assert 0 <= found.bandwidth_share <= 1
+    assert f"small on vck190 for throughput of {load.text()}: " in found.text()
+    assert "% of what the products allow" in found.text()
+    assert "binds: " in found.text()
+    assert any(t.move.startswith("tile") for t in (*found.refused, *found.steps))
 
 
 def test_a_text_tells_the_way():
