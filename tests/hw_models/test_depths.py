@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cosim.design import Choices, Lanes, default_design
+from cosim.design import Choices, Lanes, Workload, default_design
 from cosim.ir.errors import UserError
 from cosim.machine import load_machine
 from hw_models.build import build_network
@@ -14,6 +14,9 @@ from hw_models.depths import depths_of, smallest_depths, with_depth
 from hw_models.evaluate import Evaluator
 from hw_models.network import Pattern
 from hw_models.pace import pace_of
+from quant.configs import find_config
+from quant.from_config import lower_config
+from quant.recipes import find_recipe
 from tests.hw_models import graphs
 from tests.hw_models.oracle import play
 
@@ -63,6 +66,58 @@ def test_sized_fifos_are_the_smallest_that_keep_the_slack(lanes, order, slack, p
     patterns = {"sink.logits": Pattern.of(stalls), "source.token": Pattern.of(stalls[::-1])}
     network = build_network(kind.skeleton, design.layouts[0], design, VCK190, 2, patterns=patterns)
     assert play(network, 2, patience=4000) is not None
+
+
+def held_to_the_beat(model, machine, workload, slack):
+    """Size the FIFOs of the rules' design, and take one place from each of them in turn.
+
+    Returns what was said, and which FIFOs could be shallower after all.
+    """
+    evaluator = Evaluator(model, machine)
+    choices = default_design(model, machine, workload=workload).choices
+    latency, second = ends(evaluator, choices)
+    limits = latency * (1 + slack), latency + (second - latency) * (1 + slack)
+    found = smallest_depths(evaluator, choices, slack)
+    assert all(a <= b for a, b in zip(ends(evaluator, found.choices), limits, strict=True))
+    could = []
+    for name, depth in depths_of(evaluator, evaluator.design(found.choices)).items():
+        if depth > 1:
+            less = ends(evaluator, with_depth(found.choices, name, depth - 1))
+            if less is not None and all(a <= b for a, b in zip(less, limits, strict=True)):
+                could.append((name, depth))
+    return found, could
+
+
+LOADS = [
+    pytest.param(machine, load, id=f"{machine.name} {load.text()}", marks=marks)
+    for machine, load, marks in (
+        (U280, Workload(), ()),
+        (U280, Workload("prefill", 24), ()),
+        (U280, Workload(batch=3), pytest.mark.slow),
+        (VCK190, Workload(), pytest.mark.slow),
+        (VCK190, Workload("prefill", 24), pytest.mark.slow),
+        (VCK190, Workload(batch=3), pytest.mark.slow),
+    )
+]
+
+
+@pytest.mark.parametrize(("machine", "load"), LOADS)
+def test_no_fifo_of_a_real_design_could_be_one_place_shallower(machine, load):
+    """Mamba2-130m's widths, four layers of it: every FIFO of the whole design, one by one."""
+    config = replace(find_config("mamba2-130m"), num_hidden_layers=4)
+    model = lower_config("mamba2-130m", config, find_recipe("w4a4"))
+    found, could = held_to_the_beat(model, machine, load, 0.01)
+    assert not could
+    assert found.fifos > 5
+    assert f"any of the {found.fifos} deeper than 1 would be slower" in found.text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("machine", [U280, VCK190], ids=["u280", "vck190"])
+@pytest.mark.parametrize("slack", [0.0, 0.01])
+def test_no_fifo_of_the_large_model_could_be_one_place_shallower(machine, slack):
+    _, could = held_to_the_beat(graphs.mamba2_27b(), machine, Workload(), slack)
+    assert not could
 
 
 def test_the_large_model_keeps_its_cycles_and_saves_blocks():
