@@ -21,7 +21,8 @@ def wires(op: Center, inputs: Sequence[Lanes], out: TensorType, pipe: Pipe) -> L
     end = stage_of_all(x) + STAGES["center"] + tree_stages(size) + STAGES["mul"]
     found = []
     for at in np.ndindex(x.shape[:-1]):
-        mean = mean_of(tree(list(x[at]), add, pipe), size, pipe)
+        total = pipe.cut(tree(list(x[at]), add, pipe))
+        mean = mean_of(total, constant(reciprocal(size)), constant(shift_of(size)), pipe)
         for value in x[at]:
             value, middle = pipe.align(value, mean)
             # The stages that are left are for the synthesis to spread the product over.
@@ -29,10 +30,23 @@ def wires(op: Center, inputs: Sequence[Lanes], out: TensorType, pipe: Pipe) -> L
     return lanes(found, out.shape)
 
 
-def mean_of(total: Int, size: int, pipe: Pipe) -> Int:
-    """Return the rounded mean of `size` elements, four stages after their sum."""
-    s = 16 + size.bit_length()
-    total = pipe.cut(total)
-    product = pipe.cut(mul(total, constant(((2 << s) + size) // (2 * size))))
+def shift_of(size: int) -> int:
+    """Return the fraction bits of the reciprocal of a size."""
+    return 16 + size.bit_length()
+
+
+def reciprocal(size: int) -> int:
+    """Return the rounded reciprocal of a size."""
+    return ((2 << shift_of(size)) + size) // (2 * size)
+
+
+def mean_of(total: Int, scale: Int, s: Int, pipe: Pipe) -> Int:
+    """Return the rounded mean, three stages after the sum.
+
+    `scale` is the reciprocal of the size, with `s` fraction bits; both are at the sum's stage, or
+    constants.
+    """
+    product, s = pipe.cut(mul(*pipe.align(total, scale))), pipe.cut(s)
+    ends = round_ends(product, s)
     half = pipe.cut(shift_half(product, s))
-    return pipe.cut(round_half(half, *round_ends(product, s)))
+    return pipe.cut(round_half(half, *ends))

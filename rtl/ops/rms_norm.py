@@ -28,7 +28,10 @@ from rtl.numerics import (
     bounded,
     constant,
     mul,
+    neg,
+    negative,
     pick,
+    select,
     shift_floor,
     shift_left,
     shift_round,
@@ -47,21 +50,32 @@ def wires(op: RmsNorm, inputs: Sequence[Lanes], out: TensorType, pipe: Pipe) -> 
     for at in np.ndindex(x.shape[:-1]):
         squares = [pipe.cut(square(v)) for v in x[at]]
         total = pipe.cut(add(tree(squares, add, pipe), constant(op.eps)))
-        factor, shift = root_of(op, total, size, pipe)
+        factor, shift = root_of(total, constant(size_root(size)), constant(fixed_shift(op)), pipe)
         for value in x[at]:
             value, by = (pipe.cut(v) for v in pipe.align(value, factor))
             found.append(rescaled(pipe.cut(mul(value, by)), shift, out, pipe))
     return lanes(found, out.shape)
 
 
-def root_of(op: RmsNorm, total: Int, size: int, pipe: Pipe) -> tuple[Int, Int]:
-    """Return r * C and the last shift, eight stages after the sum of squares (its eps included)."""
+def size_root(size: int) -> int:
+    """Return C, the root of the size in the operator's fixed point."""
+    return (isqrt(size << (2 * SIZE_BITS + 2)) + 1) >> 1
+
+
+def fixed_shift(op: RmsNorm) -> int:
+    """Return the part of the last shift that does not depend on the input."""
+    return ROOT_BITS + SIZE_BITS - op.frac_bits
+
+
+def root_of(total: Int, scale: Int, fixed: Int, pipe: Pipe) -> tuple[Int, Int]:
+    """Return r * C and the last shift, eight stages after the sum of squares (its eps included).
+
+    `scale` is C, `fixed` the fixed part of the shift; they are at the sum's stage, or constants.
+    """
     count, total = pipe.cut(bit_length(total)), pipe.cut(total)
     j = pipe.cut(shift_floor(sub(count, constant(M_BITS - 1)), 1))
     total = pipe.cut(total)
-    up = max(-2 * j.lo, 0)
-    moved = shift_floor(shift_left(total, up), add(shift_left(j, 1), constant(up)))
-    m = pipe.cut(bounded(moved, 1 << (M_BITS - 2), (1 << M_BITS) - 1))
+    m = pipe.cut(bounded(_moved(total, j), 1 << (M_BITS - 2), (1 << M_BITS) - 1))
     segment = shift_floor(m, SEGMENT_BITS)
     index = bounded(sub(segment, constant(FIRST_SEGMENT)), 0, len(BASE) - 1)
     base, fall = (pipe.cut(Table(np.array(t)).entry(index)) for t in (BASE, FALL))
@@ -70,11 +84,21 @@ def root_of(op: RmsNorm, total: Int, size: int, pipe: Pipe) -> tuple[Int, Int]:
     drop, base = pipe.cut(mul(fall, offset)), pipe.cut(base)
     fine = pipe.cut(sub(base, shift_floor(drop, SEGMENT_BITS)))
     root = pipe.cut(bounded(shift_round(fine, GUARD), *_root_bounds()))
-    scale = (isqrt(size << (2 * SIZE_BITS + 2)) + 1) >> 1
-    factor = pipe.cut(mul(root, constant(scale)))
+    factor = pipe.cut(mul(*pipe.align(root, scale)))
     assert factor.at is not None
-    shift = add(j, constant(ROOT_BITS + SIZE_BITS - op.frac_bits))
+    shift = add(*pipe.align(j, fixed))
     return factor, pipe.until(shift, factor.at)
+
+
+def _moved(total: Int, j: Int) -> Int:
+    """Return a sum divided by 4^j, rounded down; j < 0 only where the sum is below 2^14."""
+    by = shift_left(j, 1)
+    right = shift_floor(total, bounded(by, max(by.lo, 0), max(by.hi, 0)))
+    if j.lo >= 0:
+        return right
+    small = bounded(total, 0, (1 << (M_BITS - 2)) - 1)
+    left = shift_left(small, bounded(neg(by), 0, -by.lo))
+    return select(negative(j), left, right)
 
 
 @cache

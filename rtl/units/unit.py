@@ -11,7 +11,7 @@ from cosim.ir.errors import UserError
 from rtl.names import Names
 from rtl.netlist import Block, building
 from rtl.streams import Stream, drive, given, taken
-from rtl.units import ends, matrix, memory
+from rtl.units import ends, matrix, memory, norm
 from rtl.units.fifo import Fifo, fifo
 from rtl.units.plan import UnitPlan
 
@@ -20,6 +20,7 @@ Build = Callable[[UnitPlan, Mapping[str, Stream], Mapping[str, Fifo]], None]
 BUILDS: Mapping[Kind, Build] = {
     "matrix": matrix.build,
     "memory": memory.build,
+    "norm": norm.build,
     "sink": ends.sink,
     "source": ends.source,
     "switch": ends.switch,

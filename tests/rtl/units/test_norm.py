@@ -1,0 +1,120 @@
+"""A norm unit: bits of `rms_norm` and `center`, cycles of the model, tasks one after another."""
+
+import random
+
+import pytest
+
+from cosim.design import Choices, Lanes, Unit, sized_design
+from cosim.ir.errors import UserError
+from cosim.ir.graph import GraphBuilder
+from cosim.ir.types import TensorType, i
+from cosim.machine import load_machine
+from cosim.ops import Center, RmsNorm
+from rtl.units import norm
+from rtl.units.plan import unit_plans
+from rtl.units.unit import unit_block
+from tests.hw_models import graphs
+from tests.rtl.simulators import ALL
+from tests.rtl.units.alone import case_of, check
+from tests.rtl.units.filled import filled
+from tests.rtl.units.singles import singles
+
+VCK190 = load_machine("vck190")
+CORNERS = ("random", "lo", "hi", "ends", "zero")
+
+
+def norm_of(model, lanes, chain):
+    """Return the plan of the norm unit, fed by makers of `chain` lanes."""
+    choices = Choices(Lanes(2, 2, 8, chain, 16), units=(Unit("norm", "norm", lanes),))
+    return unit_plans(model, sized_design(model, VCK190, choices))["norm"]
+
+
+def run(model, lanes, chain, seed, hows=CORNERS, simulator="pyrtl"):
+    plan = norm_of(model, lanes, chain)
+    block = unit_block(plan)
+    for how in hows:
+        check(block, case_of(plan, False, None, seed, how), simulator, (seed, how, lanes, chain))
+
+
+def drawn(rng, lanes):
+    """Draw up to three norms: vectors of any size, or several whose size the lanes divide."""
+    cases = []
+    for _ in range(rng.randint(1, 3)):
+        eps = rng.choice([1, 7, 1 << 20, 123456789])
+        op = rng.choice([RmsNorm(rng.randint(0, 12), eps, i(rng.choice([8, 16]))), Center()])
+        shape = (rng.randint(1, 40),)
+        if rng.random() < 0.4:
+            shape = (rng.randint(2, 4), lanes * rng.randint(1, 4))
+        cases.append((op, shape, f"i{rng.choice([4, 8, 16, 24])}"))
+    return singles(*cases)
+
+
+def run_seed(seed, simulator="pyrtl", hows=CORNERS):
+    rng = random.Random(seed)
+    lanes, chain = rng.choice([1, 2, 3, 4, 5, 8, 16]), rng.choice([1, 2, 3, 4, 8, 16])
+    run(drawn(rng, lanes), lanes, chain, seed, hows, simulator)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_norms_of_any_size_are_exact_in_bits_and_cycles(seed):
+    run_seed(seed)
+
+
+@pytest.mark.slow
+def test_many_more_norms_are_exact_in_bits_and_cycles():
+    for seed in range(100, 180):
+        run_seed(seed)
+
+
+@pytest.mark.parametrize("simulator", ALL[1:])
+def test_the_exported_verilog_is_exact_too(simulator):
+    for seed in (2, 9) if simulator == "verilator" else range(8):
+        run_seed(seed, simulator, ("ends",))
+
+
+@pytest.mark.parametrize("lanes", [4, 8, 16, 32])
+def test_a_model_has_one_unit_for_its_norms_with_an_eps_per_layer(lanes):
+    plan = norm_of(filled(graphs.small_mamba2()), lanes, 8)
+    assert {p.task.part for p in plan.jobs} == {"block", "after"}
+    run(filled(graphs.small_mamba2()), lanes, 8, 1, ("random", "ends"))
+
+
+def eps_of(k):
+    return RmsNorm(4, 1 + 3 * 10**9 * k, i(16))
+
+
+def test_each_layer_has_its_own_eps(monkeypatch):
+    """Three layers of one folded graph, whose eps is far from each other's."""
+    b = GraphBuilder("step")
+    value = b.input("x", TensorType.full(i(16), (10,)))
+    for k in range(3):
+        value = b.add(f"layers.{k}.norm", eps_of(k), value)
+    b.output("y", b.add("final", eps_of(9), value))
+    plan = norm_of(graphs.model_of(b), 4, 4)
+    assert plan.turns == 3
+    run(graphs.model_of(b), 4, 4, 5)
+    monkeypatch.setattr(norm.Counters, "by_turn", lambda s, v, at: s.by_job([o[0] for o in v], at))
+    with pytest.raises(AssertionError):
+        run(graphs.model_of(b), 4, 4, 5)
+
+
+@pytest.mark.parametrize("what", ["waits too short", "never opens"])
+def test_the_checks_see_a_broken_unit(monkeypatch, what):
+    model = singles((RmsNorm(6, 5, i(16)), (4, 32), "i16"))
+    run(model, 4, 8, 1, ("random",))
+    if what == "waits too short":
+        monkeypatch.setattr(norm, "most_waiting", lambda *_: 8)
+    else:
+        summed = norm._Vectors.summed
+        monkeypatch.setattr(
+            norm._Vectors, "summed",
+            lambda s, *a: (setattr(s, "opens", s.opens & ~s.opens), summed(s, *a))[1],
+        )  # fmt: skip
+    with pytest.raises(AssertionError):
+        run(model, 4, 8, 1, ("random",))
+
+
+def test_lanes_that_mix_vectors_are_refused_with_a_sentence():
+    model = singles((Center(), (3, 10), "i8"))
+    with pytest.raises(UserError, match=r"3 vectors of 10 elements in rows of 4 lanes would share"):
+        unit_block(norm_of(model, 4, 4))
