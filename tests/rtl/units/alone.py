@@ -40,6 +40,12 @@ def draw(rng, type_, size, how):
     return np.where(rng.integers(0, 2, size) == 1, type_.hi, type_.lo)
 
 
+def type_for(folded, job, root):
+    """Return the type of a root as a job sees it: behind the layers only the last one's."""
+    carry = folded.skeleton.sketch.carries.get(root)
+    return folded.type(carry.block if carry and job.task.part == "after" else root)
+
+
 def operand(folded, name, roots):
     """Put an operand together from the roots that it is wired from."""
     view, type_ = folded.skeleton.views[name], folded.skeleton.sketch.types[name]
@@ -92,7 +98,7 @@ def case_of(plan, streamed, weights, seed, how="random", rounds=2, calm=False):
             inputs = folded.skeleton.sketch.node(name).inputs
             roots = {}
             for fifo in job.into:
-                type_ = folded.type(fifo.value)
+                type_ = type_for(folded, job, fifo.value)
                 roots[fifo.value] = draw(rng, type_, type_.size, how)
                 into[fifo.name] += beats_of(rng, folded, fifo, job.flow, roots[fifo.value])
             op = folded.ops(name)[turn if len(folded.names(name)) > 1 else 0]
