@@ -9,15 +9,15 @@ is as many stages later as `cosim/design/kinds.py` says. A unit calls it with `l
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyrtl
 
 from cosim.ir.errors import InternalError
 from cosim.ir.types import TensorType, smallest_type
-from rtl.numerics import Int, bounded, constant, round_ends, round_half, saturate, shift_half
+from rtl.numerics import Int, Wire, bounded, constant, round_ends, round_half, saturate, shift_half
 from rtl.pipe import Pipe, latest
 
 # An object array of Int.
@@ -26,34 +26,56 @@ Lanes: TypeAlias = np.ndarray
 
 @dataclass(frozen=True)
 class Table:
-    """Hold integers to be looked up, one or a row of them at each place."""
+    """Hold integers to be looked up, one or a row of them at each place.
+
+    With `page_at`, which gives a page's number at a stage, `values` has an axis of pages in front:
+    one table for each layer. All look-ups share one memory.
+    """
 
     values: np.ndarray
+    page_at: Callable[[int], Wire] | None = None
+    roms: dict[object, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def size(self) -> int:
+        """Return the number of places."""
+        return int(self.values.shape[0 if self.page_at is None else 1])
 
     def entry(self, index: Int) -> Int:
         """Return the integer at an index, in the same stage; a register is to follow."""
-        return self._column(index, self.values.tolist())
+        return self._column(index, self.values, 0)
 
     def row(self, index: Int) -> Lanes:
         """Return the row of integers at an index, in the same stage."""
         columns = self.values.shape[1]
-        found = [self._column(index, self.values[:, k].tolist()) for k in range(columns)]
+        found = [self._column(index, self.values[:, k], k) for k in range(columns)]
         return lanes(found, (columns,))
 
-    def _column(self, index: Int, values: list[int]) -> Int:
-        if index.lo < 0 or index.hi >= len(values):
-            raise InternalError(f"index {index.lo}..{index.hi} into a table of {len(values)}")
-        used = values[index.lo : index.hi + 1]
-        lo, hi = min(used), max(used)
+    def _column(self, index: Int, values: np.ndarray, number: int) -> Int:
+        pages = values[None] if self.page_at is None else values
+        if index.lo < 0 or index.hi >= pages.shape[1]:
+            raise InternalError(f"index {index.lo}..{index.hi} into a table of {pages.shape[1]}")
+        used = pages[:, index.lo : index.hi + 1]
+        lo, hi = int(used.min()), int(used.max())
         bits = smallest_type(lo, hi).bits
         if lo == hi:
             return replace(constant(lo), at=index.at)
-        words = [v & ((1 << bits) - 1) for v in values[: index.hi + 1]]
-        rom = pyrtl.RomBlock(
-            bits, index.bits, words, "table", asynchronous=True, pad_with_zeros=True
-        )
+        address = index.wire
+        if self.page_at is not None:
+            assert index.at is not None
+            address = pyrtl.concat(self.page_at(index.at), address)
+        key = (pyrtl.working_block(), number, index.lo, index.hi, len(address))
+        if key not in self.roms:
+            depth = 1 << index.bits
+            words = np.zeros((len(pages), depth), object)
+            kept = [[v & ((1 << bits) - 1) for v in row] for row in pages.tolist()]
+            words[:, : index.hi + 1] = [row[: index.hi + 1] for row in kept]
+            self.roms[key] = pyrtl.RomBlock(
+                bits, len(address), words.reshape(-1).tolist(), "table", asynchronous=True,
+                pad_with_zeros=True, max_read_ports=None,
+            )  # fmt: skip
         data = pyrtl.WireVector(bits)
-        data <<= rom[index.wire]
+        data <<= self.roms[key][address]
         return Int(data, lo, hi, index.at)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from cosim.ir.types import TensorType
 from cosim.ops import Pwl
@@ -12,35 +13,93 @@ from rtl.numerics import (
     bounded,
     clip,
     constant,
+    less,
     mul,
     saturate,
+    select,
     shift_floor,
     shift_left,
     shift_round,
     sub,
 )
-from rtl.ops.lanes import Lanes, Operand, array_of, each, table_of, within
+from rtl.ops.lanes import Lanes, Operand, Table, array_of, each, table_of, within
 from rtl.pipe import Pipe
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Say where a table's segments lie; `at` gives each number at a stage, for the layer there.
+
+    `offset` bounds the distance from a segment's start, over all layers.
+    """
+
+    start: Callable[[int | None], Int]
+    log2_width: Callable[[int | None], Int]
+    last: Callable[[int | None], Int]
+    offset: tuple[int, int]
+
+
+# From numbers, one for each layer, and a stage to the number of the layer there.
+ByLayer = Callable[[Sequence[int], int | None], Int]
+
+
+def alike(values: Sequence[int], _: int | None) -> Int:
+    """Return what is the same in all layers."""
+    return constant(values[0])
+
+
+def segments(
+    ops: Sequence[Pwl], sizes: Sequence[int], x: tuple[int, int], by_layer: ByLayer = alike
+) -> Segments:
+    """Return the segments of each layer's table, for inputs from x[0] to x[1]."""
+    ends = [
+        (min(0, x[0] - op.start),
+         max((1 << op.log2_width) - 1, x[1] - op.start - ((size - 1) << op.log2_width)))
+        for op, size in zip(ops, sizes, strict=True)
+    ]  # fmt: skip
+    return Segments(
+        lambda at: by_layer([op.start for op in ops], at),
+        lambda at: by_layer([op.log2_width for op in ops], at),
+        lambda at: by_layer([size - 1 for size in sizes], at),
+        (min(lo for lo, _ in ends), max(hi for _, hi in ends)),
+    )
 
 
 def wires(op: Pwl, inputs: Sequence[Operand], out: TensorType, pipe: Pipe) -> Lanes:
     """Find the segment; look base and slope up; multiply; add; round; saturate."""
     x, base, slope = array_of(inputs[0]), table_of(inputs[1]), table_of(inputs[2])
-    last = base.values.shape[0] - 1
-    width = 1 << op.log2_width
 
     def lane(x: Int) -> Int:
-        distance = sub(x, constant(op.start))
-        index = pipe.cut(clip(shift_floor(distance, op.log2_width), 0, last))
-        distance = pipe.cut(distance)
-        # Inside the table less than a segment; before and behind it, as far as the input goes.
-        offset = bounded(
-            sub(distance, shift_left(index, op.log2_width)),
-            min(0, distance.lo), max(width - 1, distance.hi - (last << op.log2_width)),
-        )  # fmt: skip
-        at, rise = (pipe.cut(t.entry(index)) for t in (base, slope))
-        product, at = pipe.cut(mul(rise, pipe.cut(offset))), pipe.cut(at)
-        rounded = pipe.cut(shift_round(pipe.cut(add(at, product)), op.guard))
-        return pipe.cut(within(saturate(rounded, op.dtype), out))
+        where = segments([op], [base.size], (x.lo, x.hi))
+        return interpolated(op, where, x, base, slope, out, pipe)
 
     return each(lane, x)
+
+
+def interpolated(
+    op: Pwl, where: Segments, x: Int, base: Table, slope: Table, out: TensorType, pipe: Pipe
+) -> Int:
+    """Interpolate one value."""
+    distance = sub(x, where.start(x.at))
+    segment = shift_floor(distance, _plain(where.log2_width(x.at)))
+    index = pipe.cut(_inside(segment, where.last(x.at)))
+    distance = pipe.cut(distance)
+    # Inside the table less than a segment; before and behind it, as far as the input goes.
+    width = _plain(where.log2_width(index.at))
+    offset = bounded(sub(distance, shift_left(index, width)), *where.offset)
+    at, rise = (pipe.cut(t.entry(index)) for t in (base, slope))
+    product, at = pipe.cut(mul(rise, pipe.cut(offset))), pipe.cut(at)
+    rounded = pipe.cut(shift_round(pipe.cut(add(at, product)), op.guard))
+    return pipe.cut(within(saturate(rounded, op.dtype), out))
+
+
+def _inside(segment: Int, last: Int) -> Int:
+    """Clip a segment's number to 0..last."""
+    if last.lo == last.hi:
+        return clip(segment, 0, last.lo)
+    segment = clip(segment, 0, max(segment.hi, 0))
+    return bounded(select(less(last, segment), last, segment), 0, last.hi)
+
+
+def _plain(x: Int) -> Int | int:
+    return x.lo if x.lo == x.hi else x

@@ -17,8 +17,8 @@ def wires(op: StepTable, inputs: Sequence[Operand], out: TensorType, pipe: Pipe)
 
     def lane(x: Int) -> Int:
         distance = sub(x, constant(op.start))
-        at = pipe.cut(clip(shift_floor(distance, op.log2_step), 0, table.values.size - 1))
-        span = pipe.cut(clip(shift_floor(distance, op.log2_span), 0, shifts.values.size - 1))
+        at = pipe.cut(clip(shift_floor(distance, op.log2_step), 0, table.size - 1))
+        span = pipe.cut(clip(shift_floor(distance, op.log2_span), 0, shifts.size - 1))
         code, up = pipe.cut(table.entry(at)), pipe.cut(shifts.entry(span))
         return pipe.cut(within(shift_left(code, up), out))
 

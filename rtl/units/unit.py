@@ -11,7 +11,7 @@ from cosim.ir.errors import UserError
 from rtl.names import Names
 from rtl.netlist import Block, building
 from rtl.streams import Stream, drive, given, taken
-from rtl.units import ends, matrix, memory, norm
+from rtl.units import ends, matrix, memory, norm, vector
 from rtl.units.fifo import Fifo, fifo
 from rtl.units.plan import UnitPlan
 
@@ -24,6 +24,7 @@ BUILDS: Mapping[Kind, Build] = {
     "sink": ends.sink,
     "source": ends.source,
     "switch": ends.switch,
+    "vector": vector.build,
 }
 
 

@@ -1,0 +1,46 @@
+"""Vector units give the reference's bits in the model's cycles, at any lanes, depths and gaps."""
+
+import random
+
+import pytest
+
+from cosim.design import Lanes, sized_design
+from cosim.machine import load_machine
+from tests.rtl.simulators import needs
+from tests.rtl.units.check import check_unit, draw_design
+from tests.rtl.units.models import small
+
+RECIPES = ("w4a4", "w8a8", "w8a8-rtn", "w4a4-rtn")
+
+
+def check_drawn(seed: int, simulator: str = "pyrtl") -> None:
+    rng = random.Random(seed)
+    model = small(rng.choice(RECIPES), rng.choice(["even", "odd"]))
+    design, name = draw_design(model, rng, ("vector",))
+    check_unit(model, design, name, seeds=(seed,), simulator=simulator)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_drawn_chain_equals_the_reference_and_the_model(seed):
+    check_drawn(seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(20, 140))
+def test_many_drawn_chains_equal_the_reference_and_the_model(seed):
+    check_drawn(seed)
+
+
+@pytest.mark.parametrize("simulator", [needs("icarus"), needs("verilator", pytest.mark.slow)])
+@pytest.mark.parametrize("seed", (200, 201))
+def test_the_verilog_of_a_chain_does_the_same(seed, simulator):
+    check_drawn(seed, simulator)
+
+
+# Below the group of 16, across it, equal to it, above it; above the value.
+@pytest.mark.parametrize("lanes", [1, 3, 8, 16, 24, 64])
+def test_a_group_s_scale_waits_for_its_last_element(lanes):
+    model = small("w4a4", "odd")
+    design = sized_design(model, load_machine("u280"), Lanes(8, 8, 8, lanes, 64))
+    for name in ("vector.in_proj.q", "vector.next"):
+        assert check_unit(model, design, name, seeds=(1, 2)) == 4
