@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pyrtl
@@ -64,7 +65,7 @@ def pieces_of(runs: np.ndarray, sizes: np.ndarray, task: str) -> Pieces:
     for own in runs:
         row = []
         edges = [0, *(np.flatnonzero(np.diff(own)) + 1).tolist(), own.size]
-        for start, stop in zip(edges[:-1], edges[1:], strict=True):
+        for start, stop in pairwise(edges):
             run = int(own[start])
             if run < 0:
                 continue
@@ -85,7 +86,7 @@ def pieces_of(runs: np.ndarray, sizes: np.ndarray, task: str) -> Pieces:
     for n, row in enumerate(cut):
         for k, piece in enumerate(row):
             table[:, n, k] = piece
-    return Pieces(*table[:4], table[4] > 0)
+    return Pieces(table[0], table[1], table[2], table[3], table[4] > 0)
 
 
 @dataclass(frozen=True, eq=False)

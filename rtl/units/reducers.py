@@ -79,5 +79,3 @@ def winner(x: TensorType, size: int, levels: int) -> Reducer:
         constant(x.lo - 1), [(x.lo - 1, x.hi), (0, size - 1)], levels,
         placed=lambda entry, offset: (entry[0], add(entry[1], offset)),
     )  # fmt: skip
-
-

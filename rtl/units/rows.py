@@ -160,9 +160,9 @@ class Walk:
             self._stages[key] = delayed(self._at(name, wire, stage - 1, reset), 1, reset)
         return self._stages[key]
 
-    def by_row(self, values: Sequence[int], there: np.ndarray | None, stage: int) -> Int:
+    def by_row(self, values: np.ndarray, there: np.ndarray | None, stage: int) -> Int:
         """Look a number up by the row; `there` says in which rows it matters."""
-        table = np.broadcast_to(np.asarray(values), (self.own.turns, self.own.count))
+        table = np.broadcast_to(values, (self.own.turns, self.own.count))
         mask = None if there is None else np.broadcast_to(there, table.shape)
         return self.tables([table], [mask], stage)[0]
 
@@ -260,5 +260,3 @@ def _read(address: Wire, words: list[int], bits: int) -> Wire:
     out = pyrtl.WireVector(bits)
     out <<= rom[address]
     return out
-
-

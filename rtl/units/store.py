@@ -151,12 +151,12 @@ def choose(
         name = own.tobytes()
         names.append(name)
         if name not in made:
-            listed = [tuple(int(v) for v in k) for k in own[mask]]
+            listed: list[Key] = [(int(a), int(b)) for a, b in own[mask]]
             choices = list(dict.fromkeys(listed))
             number = {k: n for n, k in enumerate(choices)}
             numbers = np.zeros(mask.size, np.int64)
             numbers[mask] = [number[k] for k in listed]
-            made[name] = choices, numbers, mask  # type: ignore[assignment]  # pairs
+            made[name] = choices, numbers, mask
     indices = walk.tables(
         [np.broadcast_to(n, (walk.own.turns, n.size)) for _, n, _ in made.values()],
         [np.broadcast_to(m, (walk.own.turns, m.size)) for _, _, m in made.values()],

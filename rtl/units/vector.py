@@ -110,7 +110,7 @@ class Chain:
         for fifo in self.job.out:
             elements = self.own.pushed(fifo.value)
             values = self.root(fifo.value, elements)
-            used = (elements >= 0).any(axis=0)
+            used = np.any(elements >= 0, axis=0)
             dtype = self.folded.type(fifo.value).dtype
             found[fifo.name] = self.beat(values, used, dtype, latency - 1)
         return found
@@ -194,9 +194,7 @@ class Chain:
             return self.applied(node, elements)
         return self.moved(name, values, layout, elements)
 
-    def moved(
-        self, name: str, values: Lanes, layout: np.ndarray, elements: np.ndarray
-    ) -> Lanes:
+    def moved(self, name: str, values: Lanes, layout: np.ndarray, elements: np.ndarray) -> Lanes:
         """Bring elements from the rows and lanes in which they are made to those asked for."""
         if np.array_equal(layout, elements):
             return values
@@ -304,7 +302,7 @@ class Chain:
     def interpolated(self, node: SketchNode, operands: list[Operand], out: TensorType) -> Lanes:
         """Interpolate in tables whose segments lie elsewhere in each layer."""
         ops = self.folded.ops(node.name)
-        same_in_all(ops, lambda op: replace(op, start=0, log2_width=0), node.name)  # type: ignore[call-arg]
+        same_in_all(ops, lambda op: (op.guard, op.dtype), node.name)  # type: ignore[attr-defined]
         sizes = [t.size for t in self.folded.constants(node.name, 1)]
         x, base, slope = array_of(operands[0]), table_of(operands[1]), table_of(operands[2])
 
@@ -324,7 +322,9 @@ class Chain:
 
     def state(self, name: str, elements: np.ndarray) -> Lanes:
         """Return elements of a state; a plain chain has none."""
-        raise InternalError(f"state {name!r}: {self.plan.unit.name} keeps no states")
+        raise InternalError(
+            f"{elements.shape[1]} lanes of state {name!r}: {self.plan.unit.name} keeps no states"
+        )
 
     def reduction(self, node: SketchNode) -> tuple[Lanes, np.ndarray]:
         """Return a reducing node's results, and in which rows and places they come."""
@@ -374,8 +374,9 @@ class Chain:
             sizes = list(each(lambda v: self.pipe.cut(absolute(v)), x))
         rule = largest_magnitude(type_, levels)
         tops = [e[0] for e in reduced(self.walk, sizes, pieces, rule, self.pipe)]
-        how = code_of if isinstance(op, GroupScale) else shift_of
-        return [how(op, top, self.pipe) for top in tops]  # type: ignore[operator]
+        if isinstance(op, GroupScale):
+            return [code_of(op, top, self.pipe) for top in tops]
+        return [shift_of(op, top, self.pipe) for top in tops]
 
     def _type_of(self, operand: str) -> TensorType:
         roots = self.views[operand].roots
@@ -385,4 +386,3 @@ class Chain:
 
 def _array(values: list[Int] | tuple[Int, ...]) -> Lanes:
     return lanes(list(values), (len(values),))
-

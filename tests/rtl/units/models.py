@@ -1,4 +1,4 @@
-"""Quantise small random Mamba-2 models for the tests of units, sizes that divide no lanes included."""
+"""Quantise small random Mamba-2 models for the tests of units, odd sizes included."""
 
 from dataclasses import replace
 from functools import cache
@@ -12,9 +12,13 @@ from tests.quant.random_models import random_model, random_tokens
 
 # Sizes that lanes of powers of two divide, and sizes that they do not.
 SIZES = {
-    "even": dict(hidden_size=32, intermediate_size=64, state_size=8, num_heads=4, head_dim=16),
-    "odd": dict(hidden_size=20, intermediate_size=40, state_size=10, num_heads=5, head_dim=8),
-}
+    "even": {
+        "hidden_size": 32, "intermediate_size": 64, "state_size": 8, "num_heads": 4, "head_dim": 16,
+    },
+    "odd": {
+        "hidden_size": 20, "intermediate_size": 40, "state_size": 10, "num_heads": 5, "head_dim": 8,
+    },
+}  # fmt: skip
 
 
 @cache

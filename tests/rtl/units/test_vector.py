@@ -32,7 +32,7 @@ def test_many_drawn_chains_equal_the_reference_and_the_model(seed):
 
 
 @pytest.mark.parametrize("simulator", [needs("icarus"), needs("verilator", pytest.mark.slow)])
-@pytest.mark.parametrize("seed", (200, 201))
+@pytest.mark.parametrize("seed", [200, 201])
 def test_the_verilog_of_a_chain_does_the_same(seed, simulator):
     check_drawn(seed, simulator)
 
