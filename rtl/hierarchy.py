@@ -61,7 +61,9 @@ def _top(made: Elaboration, modules: Mapping[str, Verilog]) -> Verilog:
     inside = sorted(makers.keys() & takers.keys())
     ports = sorted(makers.keys() ^ takers.keys())
     widths: dict[str, int] = {}
-    inputs, outputs, declared = {}, {}, ["input wire clk", "input wire rst"]
+    inputs: dict[str, str] = {}
+    outputs: dict[str, str] = {}
+    declared = ["input wire clk", "input wire rst"]
     for stream in ports:
         module = makers.get(stream) or takers[stream]
         for wire, goes_along in WIRES:
