@@ -56,6 +56,12 @@ class Elaboration:
 
 def elaborate(model: Model, design: Design) -> Elaboration:
     """Look at all units of a causal model's design; raise UserError for what has no wires."""
+    c = design.choices
+    if c.workload.is_prompt or c.workload.batch > 1 or c.tile > 1:
+        raise UserError(
+            f"design of {design.model}: made for {c.workload.phase} of {c.workload.batch} "
+            f"sequences in tiles of {c.tile}; wires are built for one sequence, token by token"
+        )
     plans = unit_plans(model, design)
     weights: dict[str, int] = {}
     if design.places["weights"] == "memory":

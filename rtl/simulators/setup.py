@@ -18,7 +18,7 @@ class Feed:
 
     The first `initial` beats wait from cycle 0 on. The beats are given `rounds` times over. Where
     the feed `follows` a drain, its own beats are followed by that drain's: beat n + 1 is what the
-    drain takes as its beat n, and starts in that cycle at the earliest.
+    drain takes as its beat n, and starts in that cycle at the earliest; upper bits are 0.
     """
 
     beats: Sequence[int]
@@ -110,10 +110,10 @@ class Setup:
                 f"follow a drain, with its own beats once: {', '.join(self.drains) or 'none'}"
             )
         own, other = (self.widths[f"{n}_data"] for n in (name, feed.follows))
-        if own != other:
+        if own < other or own > 64:
             raise UserError(
-                f"stream {name!r} of {own} bits follows {feed.follows!r} of {other} bits; make "
-                "them alike"
+                f"stream {name!r} of {own} bits follows {feed.follows!r} of {other} bits; it takes "
+                "no more bits than it has, and at most 64"
             )
 
     def total(self, feed: str) -> int:

@@ -19,6 +19,7 @@ from functools import cached_property
 import numpy as np
 
 from cosim.design import Design, Fifo, Layout, Task, Unit, graph_kinds
+from cosim.design.arrange import fifos_of
 from cosim.design.kinds import Kind
 from cosim.design.rows import Flow
 from cosim.design.sketch import STAR
@@ -177,6 +178,13 @@ def unit_plans(model: Model, design: Design) -> dict[str, UnitPlan]:
     if kind.skeleton.tasks != layout.tasks:
         raise UserError(
             f"design of {design.model} has other tasks than {model.name}; build it for this graph"
+        )
+    layers, fifos = kind.skeleton.sketch.layers, fifos_of(kind.skeleton, design.by_name, c)
+    if (layers, fifos) != (layout.layers, layout.fifos):
+        what = next((f.name for f in layout.fifos if f not in fifos), "none of its FIFOs")
+        raise UserError(
+            f"design of {design.model} has {layout.layers} layers, {model.name} has {layers}, and "
+            f"{what} is otherwise there; build the design for this graph"
         )
     folded = Folded(graph, kind.skeleton, layout, design)
     jobs: dict[str, list[Job]] = {}

@@ -40,7 +40,6 @@ def case(streamed: bool):
     machine, design = design_of(model, widths, places)
     made = elaborate(model, design)
     cycles = predicted(model, machine, design, len(next(iter(inputs.values()))))
-    cycles = {n.removeprefix("sink."): c for n, c in cycles.items()}
     golden = Golden(inputs, refer(model, inputs).outputs, cycles, weight_feeds(made, machine))
     return project_files(made, export_all(made), golden, "a hash", {"note": "of a test"})
 
