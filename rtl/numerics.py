@@ -122,6 +122,23 @@ def add(a: Int, b: Int) -> Int:
     return _sum(a, b, "+", a.lo + b.lo, a.hi + b.hi)
 
 
+def add_carry(a: Int, b: Int, carry: Wire) -> Int:
+    """Add, and one more where the flag is set: its bit is the carry into the lowest place."""
+    lo, hi = a.lo + b.lo, a.hi + b.hi + 1
+    wide = max(smallest_type(lo, hi).bits, a.bits, b.bits)
+    # One more place below, in which 1 and the flag add up: one chain of carries does it all.
+    one = pyrtl.Const(1, 1)
+    total = pyrtl.concat(extend(a, wide), one) + pyrtl.concat(extend(b, wide), carry)
+    return Int(pick(total, range(1, smallest_type(lo, hi).bits + 1)), lo, hi, stage_of(a, b))
+
+
+def complement(x: Int, flag: Wire) -> Int:
+    """Return -x - 1 where the flag is set, else x: with a carry, that is -x."""
+    lo, hi = min(x.lo, -x.hi - 1), max(x.hi, -x.lo - 1)
+    bits = smallest_type(lo, hi).bits
+    return Int(extend(x, bits) ^ flag.sign_extended(bits), lo, hi, x.at)
+
+
 def sub(a: Int, b: Int) -> Int:
     """Subtract b from a."""
     return _sum(a, b, "-", a.lo - b.hi, a.hi - b.lo)

@@ -92,6 +92,25 @@ def test_bit_length_equals_its_twin_on_every_small_input(top):
     compare(wires.bit_length, twin.bit_length, [between(top // 2, top)])
 
 
+@pytest.mark.parametrize("bounds", [(-5, 6), (0, 7), (-8, -2), (3, 9)])
+def test_a_complement_and_a_carry_give_the_difference_on_every_small_input(bounds):
+    flag = between(0, 1)
+    compare(
+        lambda x, s: wires.complement(x, s.wire), lambda x, s: np.where(s, -x - 1, x),
+        [between(*bounds), flag],
+    )  # fmt: skip
+    for other in (between(-4, 3), between(0, 5)):
+        compare(
+            lambda a, b, c: wires.add_carry(a, b, c.wire), lambda a, b, c: a + b + c,
+            [between(*bounds), other, flag],
+        )  # fmt: skip
+        compare(
+            lambda a, b, s: wires.add_carry(a, wires.complement(b, s.wire), s.wire),
+            lambda a, b, s: np.where(s, a - b, a + b),
+            [between(*bounds), other, flag],
+        )
+
+
 def test_ties_go_toward_plus_infinity():
     """Written by hand: twins that round alike could share a mistake."""
     table = {
