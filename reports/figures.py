@@ -11,7 +11,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from reports import accuracy, energy, latency, roofline
+from reports import accuracy, energy, latency, lengths, roofline
 from reports.chart import Bars, Roofline, Timeline, limits
 from reports.roofline_units import unit_points, unit_roofline
 from reports.scatter import Scatter
@@ -135,7 +135,10 @@ def scatter_figure(chart: Scatter) -> Figure:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.0, 4.2), layout="constrained")
         axes = figure.subplots()
-        axes.plot(*zip(*chart.stairs, strict=True), color="#565b66", linewidth=1, zorder=1)
+        if chart.stairs:
+            axes.plot(*zip(*chart.stairs, strict=True), color="#565b66", linewidth=1, zorder=1)
+        for k, line in enumerate(chart.lines().values()):
+            axes.plot(*zip(*line, strict=True), color=COLOURS[k % len(COLOURS)], zorder=1)
         for k, name in enumerate(chart.series):
             own = [d for d in chart.dots if d.series == name]
             own.sort(key=lambda d: d.stands_out)
@@ -152,7 +155,8 @@ def scatter_figure(chart: Scatter) -> Figure:
         for axis, which in ((chart.x, "x"), (chart.y, "y")):
             scale = "log" if axis.is_log else "linear"
             axes.set(**{f"{which}scale": scale, f"{which}lim": (axis.low, axis.high)})
-            axes.set(**{f"{which}label": f"{axis.title} ({axis.better} is better)"})
+            told = f" ({axis.better} is better)" if axis.better else ""
+            axes.set(**{f"{which}label": axis.title + told})
         axes.grid(True, color="#e8e8e2", linewidth=0.6)
         axes.set_title(f"{chart.title} ({chart.origin})", loc="left")
         figure.legend(
@@ -180,6 +184,8 @@ def run_figures(run: Summary) -> dict[str, Figure]:
         spans = timeline(part.recipe, run.spans)
         if spans.spans:
             found[f"timeline-{part.recipe}"] = timeline_figure(spans)
+    for cost in lengths.charts(run.lengths):
+        found[cost.name] = scatter_figure(cost)
     return found
 
 

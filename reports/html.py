@@ -8,7 +8,16 @@ from html import escape
 from reports import accuracy, energy, latency, roofline
 from reports.chart import Roofline
 from reports.html_page import fill_page
-from reports.html_parts import bars_html, legend_html, origin_html, table_html, tile_html
+from reports.html_parts import (
+    NARROW_PX,
+    WIDE_PX,
+    bars_html,
+    legend_html,
+    origin_html,
+    table_html,
+    tile_html,
+)
+from reports.html_studies import lengths_html, space_html, validation_html
 from reports.lints import heads_table
 from reports.roofline_units import unit_points, unit_roofline
 from reports.summary import RecipeCosts, Summary, headlines
@@ -17,7 +26,6 @@ from reports.svg_timeline import timeline_svg
 from reports.table import Origin, Table
 from reports.timeline import timeline
 
-WIDE_PX, NARROW_PX = (1040, 440), (336, 380)
 ORIGIN_TEXT: tuple[tuple[Origin, str], ...] = (
     ("given", "put in by a person or a file"),
     ("derived", "counted on the graph"),
@@ -35,6 +43,9 @@ def page(run: Summary) -> str:
         ("exactness", "Exactness", _exactness(run, tables)),
         ("hardware", "Hardware", _hardware(run, tables)),
         ("energy", "Energy", _energy(run, tables)),
+        ("lengths", "Context length", lengths_html(run.lengths)),
+        ("space", "Design space", space_html(run.space)),
+        ("validation", "Validation", validation_html(run.validation)),
         ("quantisation", "Quantisation", _quantisation(run, tables)),
         ("samples", "Text", _samples(run)),
         ("sources", "Sources", _sources(run, tables)),

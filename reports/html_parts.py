@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from html import escape
 
 from reports.chart import Bar, Bars
-from reports.summary import Headline
+from reports.headline import Headline
+from reports.scatter import Scatter
 from reports.svg import shape_path
+from reports.svg_scatter import scatter_svg
 from reports.table import Cell, Column, Origin, Table, show
 
+WIDE_PX, NARROW_PX = (1040, 440), (336, 380)
 LONG_TEXT = 40  # characters; a longer cell gets room before it wraps
 QUIET = {"idle": "idle", "waits for input": "waits"}  # what is not used has no colour of its own
 
@@ -85,6 +88,17 @@ def _bar(bar: Bar, chart: Bars) -> str:
         f'<div class="bar"><span class="name">{escape(bar.label)}</span>'
         f'<span class="track" aria-hidden="true">{pieces}</span>'
         f'<span class="amount">{escape(bar.text)}</span></div>'
+    )
+
+
+def scatter_html(chart: Scatter) -> str:
+    """Show points over two axes, wide or narrow."""
+    return (
+        f'<figure style="margin:0"><h3>{escape(chart.title)} {origin_html(chart.origin)}</h3>'
+        f"{legend_html(chart.series, shapes=True)}"
+        f'<div class="wide">{scatter_svg(chart, *WIDE_PX)}</div>'
+        f'<div class="narrow">{scatter_svg(chart, *NARROW_PX)}</div>'
+        f'<p class="soft">{escape(chart.note)}</p></figure>'
     )
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from html import escape
 
-from reports.html import NARROW_PX, WIDE_PX
+from reports.headline import Headline
 from reports.html_page import fill_page
-from reports.html_parts import legend_html, origin_html, table_html, tile_html
+from reports.html_parts import scatter_html, table_html, tile_html
 from reports.pareto import (
     DesignSpace,
     charts,
@@ -15,9 +15,6 @@ from reports.pareto import (
     points_table,
     reasons_table,
 )
-from reports.scatter import Scatter
-from reports.summary import Headline
-from reports.svg_scatter import scatter_svg
 from reports.table import Table, show
 
 MOST_ROWS = 500
@@ -63,17 +60,7 @@ def _header(space: DesignSpace) -> str:
 def _front(space: DesignSpace) -> str:
     if not space.front:
         return '<p class="verdict bad">No point fits: see why below.</p>'
-    return "".join(_figure(chart) for chart in charts(space)) + _table(front_table(space))
-
-
-def _figure(chart: Scatter) -> str:
-    return (
-        f'<figure style="margin:0"><h3>{escape(chart.title)} {origin_html(chart.origin)}</h3>'
-        f"{legend_html(chart.series, shapes=True)}"
-        f'<div class="wide">{scatter_svg(chart, *WIDE_PX)}</div>'
-        f'<div class="narrow">{scatter_svg(chart, *NARROW_PX)}</div>'
-        f'<p class="soft">{escape(chart.note)}</p></figure>'
-    )
+    return "".join(scatter_html(chart) for chart in charts(space)) + _table(front_table(space))
 
 
 def _points(space: DesignSpace) -> str:

@@ -15,10 +15,10 @@ LOG_FROM = 5.0
 
 @dataclass(frozen=True)
 class Axis:
-    """Hold one axis: what it shows, which way is better, and its ends."""
+    """Hold one axis: what it shows, which way is better (None: neither), and its ends."""
 
     title: str
-    better: Literal["more", "less"]
+    better: Literal["more", "less"] | None
     low: float
     high: float
     is_log: bool
@@ -60,7 +60,10 @@ class Dot:
 
 @dataclass(frozen=True)
 class Scatter:
-    """Hold points, and the corners of the stairs that no point is beyond (none: no stairs)."""
+    """Hold points, and the corners of the stairs that no point is beyond (none: no stairs).
+
+    `joined`: the points of each series are on one line.
+    """
 
     name: str
     title: str
@@ -70,11 +73,23 @@ class Scatter:
     dots: tuple[Dot, ...]
     stairs: tuple[tuple[float, float], ...] = ()
     note: str = ""
+    joined: bool = False
 
     @property
     def series(self) -> tuple[str, ...]:
         """Return the series in the order in which they first appear."""
         return tuple(dict.fromkeys(dot.series for dot in self.dots))
+
+    def lines(self) -> dict[str, list[tuple[float, float]]]:
+        """Return the points of each series from left to right; nothing where they are not joined.
+
+        >>> Scatter("", "", "given", Axis("", None, 0, 1, False), Axis("", None, 0, 1, False),
+        ...         (Dot("a", 2, 5, True, ""), Dot("a", 1, 4, True, "")), joined=True).lines()
+        {'a': [(1, 4), (2, 5)]}
+        """
+        if not self.joined:
+            return {}
+        return {s: sorted((d.x, d.y) for d in self.dots if d.series == s) for s in self.series}
 
 
 def axis_over(title: str, better: Literal["more", "less"], values: Sequence[float]) -> Axis:

@@ -11,6 +11,7 @@ from reports import (
     energy,
     exactness,
     latency,
+    lengths,
     lints,
     roofline,
     storage,
@@ -20,12 +21,16 @@ from reports.baseline import BaselineRow
 from reports.coverage import Coverage, OperatorRow
 from reports.energy import Constant, EnergyPart, Rule
 from reports.exactness import Exactness
+from reports.headline import Headline
 from reports.latency import Speed, UnitUse
+from reports.lengths import LengthRow
 from reports.lints import LintRow, StepRow
+from reports.pareto import DesignSpace, counts_table, front_table
 from reports.roofline_units import UnitPoint, unit_points, unit_table
 from reports.storage import StorageRow
-from reports.table import Origin, Table
+from reports.table import Table
 from reports.timeline import Stall, TaskSpan, stalls_table
+from reports.validation import Validation
 
 BASELINE = "-rtn"
 
@@ -47,16 +52,6 @@ class Sample:
     recipe: str
     prompt: str
     text: str
-
-
-@dataclass(frozen=True)
-class Headline:
-    """Be one number at the top of the page."""
-
-    label: str
-    value: str
-    origin: Origin
-    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,6 +80,9 @@ class Summary:
     notes: tuple[str, ...] = ()
     steps: tuple[StepRow, ...] = ()
     lints: tuple[LintRow, ...] = ()
+    lengths: tuple[LengthRow, ...] = ()
+    space: DesignSpace | None = None
+    validation: Validation | None = None
     samples: tuple[Sample, ...] = ()
     hashes: tuple[tuple[str, str], ...] = ()
 
@@ -109,6 +107,9 @@ class Summary:
             energy.constants_table("machine", "The machine", self.machine_constants),
             energy.constants_table("energy_constants", "Energy constants", self.energy_constants),
             energy.rules_table(self.energy_rules),
+            lengths.table(self.lengths),
+            *((counts_table(self.space), front_table(self.space)) if self.space else ()),
+            *(self.validation.tables() if self.validation else ()),
         )
         return tuple(t for t in all_tables if t.rows)
 

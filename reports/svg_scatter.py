@@ -56,6 +56,12 @@ def scatter_svg(chart: Scatter, width: int, height: int) -> str:
         line = " ".join("{:.1f},{:.1f}".format(*at(*corner)) for corner in chart.stairs)
         parts.append(f'<polyline class="stem" points="{line}"/>')
     series = chart.series
+    for name, places in chart.lines().items():
+        points = " ".join("{:.1f},{:.1f}".format(*at(*place)) for place in places)
+        kind = series.index(name) % 8
+        parts.append(
+            f'<polyline class="line s{kind}" points="{points}" data-series="{escape(name)}"/>'
+        )
     for dot in sorted(chart.dots, key=lambda d: d.stands_out):
         kind = series.index(dot.series) % 8
         look = f"point s{kind}" if dot.stands_out else f"point s{kind} hollow"
@@ -82,4 +88,6 @@ def tick_texts(values: Sequence[float]) -> list[str]:
 
 
 def _named(axis: Axis, up: str, down: str) -> str:
+    if axis.better is None:
+        return axis.title
     return f"{axis.title} (better {up if axis.better == 'more' else down})"

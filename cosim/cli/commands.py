@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,8 @@ def request_of(args: argparse.Namespace) -> Request:
         model=args.model,
         machine=None if args.machine == "none" else args.machine,
         device=args.device,
+        sweep=_absolute(args.sweep),
+        validation=args.validation,
         **_text_options(args),
         **{key: value for key, value in given.items() if value is not None},
     )
@@ -51,7 +54,13 @@ def report(args: argparse.Namespace) -> int:
     """Write the report of a run folder again, doing only what is missing."""
     from cosim.flow.request import load_request
 
-    return _walk(args, load_request(args.run), args.run)
+    request = load_request(args.run)
+    asked = replace(
+        request,
+        sweep=_absolute(args.sweep) or request.sweep,
+        validation=args.validation or request.validation,
+    )
+    return _walk(args, asked, args.run)
 
 
 def _walk(args: argparse.Namespace, request: Request, out: Path) -> int:
@@ -60,8 +69,13 @@ def _walk(args: argparse.Namespace, request: Request, out: Path) -> int:
     from cosim.flow.walk import walk as do_walk
     from reports.lints import lints_table
 
+    space = None
+    if request.sweep:
+        from cosim.sweep.stored import stored_space
+
+        space = stored_space(Path(request.sweep))
     with make_progress(args.quiet) as progress:
-        run = do_walk(request, RunFolder(out, progress))
+        run = do_walk(request, RunFolder(out, progress), space)
     if args.json:
         print(json.dumps({**run.to_json(), "folder": str(out)}))
     else:

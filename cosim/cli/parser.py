@@ -95,6 +95,7 @@ def _walk(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("-o", "--out", type=Path, required=True, help="run folder")
     _text_options(parser)
     _walk_options(parser)
+    _page_options(parser)
     _finish(parser, commands.walk)
 
 
@@ -179,7 +180,18 @@ def _report(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     about = "write the report of a run folder again"
     parser = subs.add_parser("report", help=about, description=about)
     parser.add_argument("run", type=Path, help="a run folder of `cosim walk` or `cosim demo`")
+    _page_options(parser)
     _finish(parser, commands.report)
+
+
+def _page_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--sweep", type=Path, metavar="FOLDER", help="show the Pareto front of this sweep beside"
+    )
+    parser.add_argument(
+        "--validation", action="store_true",
+        help="show published accelerators beside the model (about 45 s, once)",
+    )  # fmt: skip
 
 
 def _positive(text: str) -> int:

@@ -21,7 +21,8 @@ class Request:
 
     `window` is the length in tokens after which scoring starts anew; `verify_threads` are the
     numbers of threads to compare with; `prompt` empty: write nothing; `machine` None: no cycles
-    and no energy.
+    and no energy; `sweep` is the folder of one whose front the page shows, `validation` asks for
+    the published accelerators there.
     """
 
     model: str
@@ -37,6 +38,8 @@ class Request:
     prompt: str = ""
     write_tokens: int = 120
     device: str = "cpu"
+    sweep: str | None = None
+    validation: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what no run can answer."""
@@ -63,11 +66,13 @@ class Request:
             "--prompt": "prompt",
             "--tokens": "write_tokens",
             "--device": "device",
+            "--sweep": "sweep",
+            "--validation": "validation",
         }
         for option, name in options.items():
             value = getattr(self, name)
             if value != getattr(defaults, name):
-                words += [option, _word(value)]
+                words += [option] if value is True else [option, _word(value)]
         return shlex.join([*words, "-o", str(out)])
 
     def save(self, folder: Path) -> None:

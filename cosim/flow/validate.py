@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from cosim.flow.bench import Bench
 from cosim.flow.progress import Progress
-from cosim.flow.walk import version_text
+from cosim.flow.version import version_text
 from cosim.ir.errors import UserError
 from cosim.ir.model import Model
 from cosim.ir.write import write_file
@@ -98,6 +99,18 @@ def validate(
     return Validation(
         version_text(), tuple(rows), streams.LEFT_OUT if rows else (), tuple(arrays),
         tuple(designs),
+    )  # fmt: skip
+
+
+def validate_step(bench: Bench) -> Validation:
+    """Compute all parts for a run's page."""
+    return bench.folder.step(
+        "validate",
+        {},
+        ("cosim.ir", "cosim.ops", "cosim.design", "cosim.machine", "hw_models", "quant",
+         "reports.validation", "cosim.flow.validate"),
+        Validation,
+        lambda: validate(PARTS, PRODUCT, ARRAY, Progress()),
     )  # fmt: skip
 
 

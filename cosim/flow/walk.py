@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
-
 from cosim.flow.bench import Bench
 from cosim.flow.folder import RunFolder
 from cosim.flow.generate import prompt_tokens
+from cosim.flow.lengths import lengths_step
 from cosim.flow.outputs import write_outputs
 from cosim.flow.request import Request
 from cosim.flow.simulate import Simulated, read_trace, simulate_step
@@ -18,16 +17,21 @@ from cosim.flow.steps import (
     verify_step,
     write_step,
 )
+from cosim.flow.validate import validate_step
+from cosim.flow.version import version_text
 from cosim.machine import load_machine
 from quant.recipes import find_recipe
 from reports.accuracy import Accuracy
 from reports.exactness import Exactness
+from reports.lengths import LengthRow
+from reports.pareto import DesignSpace
 from reports.summary import Sample, Summary
 
 
-def walk(request: Request, folder: RunFolder) -> Summary:
+def walk(request: Request, folder: RunFolder, space: DesignSpace | None = None) -> Summary:
     """Answer a request from the run folder, doing what is not done; write the files and return all.
 
+    `space` is a sweep for the page to show beside.
     Bits that differ are in the summary, not raised. Raise UserError for bad input, before any work
     where it can be seen then.
     """
@@ -44,6 +48,7 @@ def walk(request: Request, folder: RunFolder) -> Summary:
     checks: list[Exactness] = []
     samples: list[Sample] = []
     simulated: dict[str, Simulated] = {}
+    lengths: list[LengthRow] = []
     for recipe in request.recipes:
         graphs[recipe] = quantise_step(bench, recipe)
         digest = graphs[recipe].hash
@@ -51,6 +56,7 @@ def walk(request: Request, folder: RunFolder) -> Summary:
         checks += verify_step(bench, recipe, digest).rows
         if machine is not None:
             simulated[recipe] = simulate_step(bench, recipe, digest, machine)
+            lengths += lengths_step(bench, recipe, digest, machine).rows
         if request.prompt:
             samples.append(write_step(bench, recipe, digest))
     first = next(iter(simulated.values()), None)
@@ -77,6 +83,9 @@ def walk(request: Request, folder: RunFolder) -> Summary:
         notes=first.notes if first else (),
         steps=tuple(step for g in graphs.values() for step in g.steps),
         lints=tuple(lint for g in graphs.values() for lint in g.lints),
+        lengths=tuple(lengths),
+        space=space,
+        validation=validate_step(bench) if request.validation else None,
         samples=tuple(samples),
         hashes=tuple((recipe, g.hash) for recipe, g in graphs.items()),
     )
@@ -84,11 +93,3 @@ def walk(request: Request, folder: RunFolder) -> Summary:
     with folder.progress.task("report"):
         write_outputs(run, traces, folder.path)
     return run
-
-
-def version_text() -> str:
-    """Return the version of the installed distribution."""
-    try:
-        return version("cosim-toolkit")
-    except PackageNotFoundError:
-        return "unknown (not installed)"

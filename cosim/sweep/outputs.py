@@ -18,6 +18,7 @@ from cosim.ir.write import new_folder, write_file
 from cosim.sweep.knobs import KNOBS
 from cosim.sweep.metrics import METRICS
 from cosim.sweep.run import Sweep
+from cosim.sweep.study import Study
 from reports.figures import render, scatter_figure
 from reports.pareto import (
     DesignPoint,
@@ -34,16 +35,13 @@ from reports.table import Column, Table
 
 SUMMARY_SCHEMA = 1
 STUDY = "The study"
+STUDY_FILE, POINTS_FILE, SUMMARY_FILE = "study.yaml", "points.csv", "summary.json"
 
 
 def design_space(sweep: Sweep) -> DesignSpace:
     """Turn a finished study into what reports show."""
     study = sweep.study
-    choices = [Column(name, name) for name in ("model", "recipe", "machine")]
-    for name, values in study.knobs.items():
-        numbers = all(type(v) is int for v in values)
-        title = name.replace("_", " ")
-        choices.append(Column(name, title, "given") if numbers else Column(name, KNOBS[name].about))
+    choices, figures = columns(study)
     points = tuple(
         DesignPoint(
             number,
@@ -63,38 +61,44 @@ def design_space(sweep: Sweep) -> DesignSpace:
     return DesignSpace(
         study.name,
         sweep.version,
-        tuple(choices),
-        tuple(Column(m.name, m.title, m.origin, m.form) for m in METRICS.values()),
+        choices,
+        figures,
         tuple(Objective(name, METRICS[name].better) for name in study.objectives),
         points,
         sweep.ties,
-        (
-            (
-                STUDY,
-                yaml.safe_dump(
-                    study.model_dump(mode="json"),
-                    sort_keys=False,
-                    width=90,
-                    default_flow_style=None,
-                ),
-            ),
-        ),
+        ((STUDY, study_text(study)),),
     )
+
+
+def columns(study: Study) -> tuple[tuple[Column, ...], tuple[Column, ...]]:
+    """Return the columns of a point's choices, and of its figures."""
+    choices = [Column(name, name) for name in ("model", "recipe", "machine")]
+    for name, values in study.knobs.items():
+        numbers = all(type(v) is int for v in values)
+        title = name.replace("_", " ")
+        choices.append(Column(name, title, "given") if numbers else Column(name, KNOBS[name].about))
+    return tuple(choices), tuple(
+        Column(m.name, m.title, m.origin, m.form) for m in METRICS.values()
+    )
+
+
+def study_text(study: Study) -> str:
+    """Print a study as YAML, with all that it does not say."""
+    plain = study.model_dump(mode="json")
+    return yaml.safe_dump(plain, sort_keys=False, width=90, default_flow_style=None)
 
 
 def write_outputs(space: DesignSpace, study: Path, folder: Path) -> list[str]:
     """Write all files, the page last; return a sentence for each that could not be made."""
     left_out = []
     points = points_table(space)
-    write_file(folder / "study.yaml", study.read_bytes())
-    write_file(folder / "points.csv", points.csv())
+    write_file(folder / STUDY_FILE, study.read_bytes())
+    write_file(folder / POINTS_FILE, points.csv())
     try:
         write_file(folder / "points.parquet", parquet(points))
     except UserError as error:
         left_out.append(str(error))
-    write_file(
-        folder / "summary.json", json.dumps(summary(space), indent=1, allow_nan=False) + "\n"
-    )
+    write_file(folder / SUMMARY_FILE, json.dumps(summary(space), indent=1, allow_nan=False) + "\n")
     with new_folder(folder / "figures") as figures:
         for chart in charts(space):
             for suffix, data in render(scatter_figure(chart)).items():
