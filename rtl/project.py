@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from cosim.ir.write import new_folder, refuse_foreign
 from rtl.elaborate import TOP, Elaboration
-from rtl.export import ACCEPTED_LINT
+from rtl.export import ACCEPTED_LINT, export
 from rtl.golden import Golden, vectors
 from rtl.harness import TEST, cocotb_test, harness, makefile
 from rtl.hierarchy import Hierarchy
@@ -59,6 +59,34 @@ def project_files(
         "cycles": {n: [c[:, 0].tolist(), c[:, -1].tolist()] for n, c in golden.cycles.items()},
         "accepted_lint": dict(ACCEPTED_LINT),
         **(facts or {}),
+        "files": {name: _sha(files[name]) for name in sorted(files)},
+    }
+    return {**files, MANIFEST: json.dumps(manifest, indent=1) + "\n"}
+
+
+def unit_files(
+    made: Elaboration,
+    units: Sequence[str],
+    graph_hash: str,
+    told: Callable[[int, int], None] | None = None,
+) -> dict[str, str]:
+    """Return the files of some units alone, without vectors; `told` hears how many are done."""
+    files: dict[str, str] = {}
+    modules: dict[str, str] = {}
+    for number, unit in enumerate(units):
+        module = export(made.block(unit), made.modules[unit])
+        modules[unit] = f"{module.name}.v"
+        files |= {modules[unit]: module.text, **module.files}
+        if told is not None:
+            told(number + 1, len(units))
+    design = next(iter(made.plans.values())).folded.design
+    manifest = {
+        "schema": SCHEMA,
+        "model": design.model,
+        "graph": graph_hash,
+        "design": design.text().splitlines(),
+        "modules": modules,
+        "accepted_lint": dict(ACCEPTED_LINT),
         "files": {name: _sha(files[name]) for name in sorted(files)},
     }
     return {**files, MANIFEST: json.dumps(manifest, indent=1) + "\n"}

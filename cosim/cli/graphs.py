@@ -21,7 +21,7 @@ def run(args: argparse.Namespace) -> int:
     from cosim.flow.generate import as_text, generate, prompt_tokens, vocabulary
 
     check_device(args.device)
-    model = _load_graph(args)
+    model = load_graph(args)
     size = vocabulary(model)
     tokens = generate(model, prompt_tokens(model.name, size, args.prompt), args.tokens, args.device)
     if args.json:
@@ -46,7 +46,7 @@ def simulate(args: argparse.Namespace) -> int:
     from cosim.machine import load_machine
 
     machine = load_machine(args.machine)
-    model = _published(args) or _load_graph(args)
+    model = _published(args) or load_graph(args)
     phase = "prefill" if args.prefill else "decode"
     load = Workload(phase, args.prefill or 1, args.batch, args.context)  # type: ignore[arg-type]
     name = args.recipe or model.name
@@ -80,7 +80,8 @@ def graphs_of(folder: Path) -> list[str] | None:
     return sorted(p.name for p in (folder / "graph").iterdir() if (p / GRAPH_FILE).is_file())
 
 
-def _load_graph(args: argparse.Namespace) -> Model:
+def load_graph(args: argparse.Namespace) -> Model:
+    """Load the graph that is asked for, of a run folder or alone."""
     from cosim.ir.file import load_model
     from cosim.ops import OPS
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from cosim.cli import commands, graphs, listing, sweep, validate, verify
+from cosim.cli import commands, graphs, listing, sweep, validate, verify, wires
 
 DESCRIPTION = (
     "Turn a trained sequence model into one integer graph; run it, price it, report on it."
@@ -26,6 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
     _quantize(subs)
     _run(subs)
     _verify(subs)
+    _rtl(subs)
     _simulate(subs)
     _sweep(subs)
     _report(subs)
@@ -130,10 +131,19 @@ def _verify(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("graph", type=Path, help="a graph folder, or a run folder: all its graphs")
     parser.add_argument("--recipe", action="append", help="only this graph of it; may be repeated")
     parser.add_argument("--text", type=Path, help="text or .npy (default: that of the run folder)")
-    parser.add_argument("--tokens", type=_positive, default=512, help="default: %(default)s")
+    parser.add_argument("--tokens", type=_positive, help="default: 512; with --level, 16 to write")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     _threads(parser)
+    wires.verify_options(parser)
     _finish(parser, verify.verify)
+
+
+def _rtl(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    about = "write a graph's accelerator as Verilog, with a self-checking test bench"
+    parser = subs.add_parser("rtl", help=about, description=about)
+    _graph(parser)
+    wires.rtl_options(parser)
+    _finish(parser, wires.rtl)
 
 
 def _threads(parser: argparse.ArgumentParser) -> None:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cosim.cli import wires
 from cosim.cli.graphs import graphs_of
 from cosim.cli.printing import print_tables
 from cosim.ir.errors import UserError
@@ -15,8 +16,11 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+TOKENS = 512
+
+
 def verify(args: argparse.Namespace) -> int:
-    """Compare the executors node by node; 1 if a bit differs."""
+    """Compare the executors node by node, or the wires with the reference; 1 if a bit differs."""
     from cosim.cli.progress import make_progress
     from cosim.flow.bench import check_device
     from cosim.flow.generate import vocabulary
@@ -26,6 +30,9 @@ def verify(args: argparse.Namespace) -> int:
     from cosim.ops import OPS
     from reports.exactness import Exactness, table
 
+    if args.level:
+        folders = _graph_folders(args)
+        return wires.verify(args, [(r, load_model(folder, OPS)) for r, folder in folders])
     check_device(args.device)
     found: list[Exactness] = []
     with make_progress(args.quiet) as progress:
@@ -75,8 +82,8 @@ def _tokens(args: argparse.Namespace, size: int) -> np.ndarray:
             raise UserError(f"{args.graph} names no text; give one with --text FILE") from None
         source = find_source(request.model)
         if source.where == TYPESEG and not request.text:
-            return pinned_windows("evaluate").numpy().reshape(-1)[: args.tokens]
+            return pinned_windows("evaluate").numpy().reshape(-1)[: args.tokens or TOKENS]
         text = request.text or source.text
     if text is None:
         raise UserError(f"{args.graph} names no text; give one with --text FILE")
-    return read_tokens(Path(text), size, 1, args.tokens)
+    return read_tokens(Path(text), size, 1, args.tokens or TOKENS)

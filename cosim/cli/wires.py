@@ -1,0 +1,138 @@
+"""Do what `cosim rtl` says, and `cosim verify` of wires: build an accelerator, run it, compare."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cosim.cli.printing import print_tables
+
+if TYPE_CHECKING:
+    from cosim.flow.wires import WiresRequest
+    from cosim.ir.model import Model
+
+LANES = 8
+TOKENS = 16
+
+
+def design_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that choose a design."""
+    parser.add_argument(
+        "--lanes", type=_lanes, help="rows,columns,state,chain of the units, or one number for all "
+        f"(default: {LANES}); `default`: the machine's default design"
+    )  # fmt: skip
+    parser.add_argument(
+        "--weights", choices=("chip", "memory"), default="chip",
+        help="on chip, or from a stream that the machine's memory serves (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--machine", default="u280", help="name or YAML file (default: u280)")
+    parser.add_argument("--prompt", default="def ", help="what it reads first (default: 'def ')")
+
+
+def rtl_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `cosim rtl`; those of the graph come before."""
+    design_options(parser)
+    parser.add_argument(
+        "--tokens", type=int, help=f"tokens it writes in the golden vectors (default: {TOKENS})"
+    )
+    parser.add_argument(
+        "--unit", action="append", help="only this unit, without vectors; may be repeated"
+    )
+    parser.add_argument("-o", "--out", type=Path, required=True, help="folder to write")
+
+
+def verify_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `cosim verify` that are about wires."""
+    parser.add_argument(
+        "--level", choices=("pyrtl", "verilog"),
+        help="compare the wires with the reference: as a PyRTL block, or as exported Verilog",
+    )  # fmt: skip
+    parser.add_argument(
+        "--cycles", action="store_true", help="with --level: compare each beat's cycle too"
+    )
+    parser.add_argument(
+        "--simulator", default="", help="pyrtl or compiled; verilator or icarus (default: first)"
+    )
+    design_options(parser)
+
+
+def rtl(args: argparse.Namespace) -> int:
+    """Write the Verilog of an accelerator, or of some of its units, into a folder."""
+    from cosim.cli.graphs import load_graph
+    from cosim.cli.progress import make_progress
+    from cosim.flow.wires import design_for, export_design, export_units
+    from cosim.machine import load_machine
+    from reports.table import Column, Table
+    from rtl.project import write_project
+
+    machine, model, request = load_machine(args.machine), load_graph(args), request_of(args)
+    with make_progress(args.quiet) as progress:
+        design = design_for(model, machine, request)
+        if args.unit:
+            files = export_units(model, design, tuple(args.unit), progress)
+        else:
+            files = export_design(model, machine, design, request, progress)
+        write_project(args.out, files)
+    kinds = {".v": "Verilog", ".mem": "data", ".json": "manifest"}
+    sizes: dict[str, list[int]] = {}
+    for name, text in files.items():
+        sizes.setdefault(kinds.get(Path(name).suffix, "test benches"), []).append(len(text))
+    columns = (
+        Column("files", "files"), Column("count", "count", "derived"),
+        Column("size_bytes", "bytes", "derived"),
+    )  # fmt: skip
+    rows = tuple((kind, len(each), sum(each)) for kind, each in sizes.items())
+    written = Table("rtl", f"Written to {args.out}", columns, rows)
+    return print_tables(args, (written,), {"folder": str(args.out), "design": design.text()})
+
+
+def verify(args: argparse.Namespace, graphs: Sequence[tuple[str | None, Model]]) -> int:
+    """Compare the wires of each graph with the reference; 1 if a bit or a cycle differs."""
+    from cosim.cli.progress import make_progress
+    from cosim.flow.wires import design_for, verify_wires
+    from cosim.machine import load_machine
+    from reports.wires import WiresCheck, table
+
+    machine, request = load_machine(args.machine), request_of(args)
+    found: list[WiresCheck] = []
+    with make_progress(args.quiet) as progress:
+        for recipe, model in graphs:
+            design = design_for(model, machine, request)
+            label = recipe or model.name
+            found.append(
+                verify_wires(label, model, machine, design, request, args.cycles, progress)
+            )
+    print_tables(args, (table(found),))
+    wrong = [check for check in found if not check.is_exact]
+    for check in wrong:
+        print(f"cosim: {check.sentence}", file=sys.stderr)
+    return 1 if wrong else 0
+
+
+def request_of(args: argparse.Namespace) -> WiresRequest:
+    """Turn the options into a request."""
+    from cosim.flow.wires import WiresRequest
+
+    lanes = (LANES,) * 4 if args.lanes is None else args.lanes
+    return WiresRequest(
+        lanes or None, args.weights, args.prompt, args.tokens or TOKENS,
+        getattr(args, "level", None) or "verilog", getattr(args, "simulator", ""),
+    )  # fmt: skip
+
+
+def _lanes(text: str) -> tuple[int, ...]:
+    """Read widths; `default` gives none."""
+    if text == "default":
+        return ()
+    try:
+        found = tuple(int(word) for word in text.split(","))
+    except ValueError:
+        found = ()
+    if len(found) not in {1, 4} or any(n < 1 for n in found):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no width: give one number, rows,columns,state,chain, or `default`"
+        )
+    return found * 4 if len(found) == 1 else found
