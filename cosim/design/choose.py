@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
+from itertools import product
 from math import ceil
 
 import numpy as np
@@ -61,13 +62,13 @@ def default_design(
     steps = CHIP_STEPS if model.is_causal else WINDOW_STEPS
     best: tuple[Fraction, Design] | None = None
     refused: list[UserError] = []
-    for tile, tiles in _tiles(workload, places):
+    for (tile, tiles), shallow in product(_tiles(workload, places), (False, True)):
         start = Choices(
             _lanes(kinds, places, machine, steps, tile), places=tuple(places.items()),
             workload=workload, tile=tile, tiles=tiles, window=window,
         )  # fmt: skip
         try:
-            design = _shrunk(model, machine, kinds, start)
+            design = _shrunk(model, machine, kinds, start, shallow)
         except UserError as error:
             refused.append(error)
             continue
@@ -79,8 +80,13 @@ def default_design(
     return best[1]
 
 
-def _shrunk(model: Model, machine: Machine, kinds: list[GraphKind], choices: Choices) -> Design:
-    """Shrink what takes most until a design fits; raise UserError where none does."""
+def _shrunk(
+    model: Model, machine: Machine, kinds: list[GraphKind], choices: Choices, shallow: bool
+) -> Design:
+    """Shrink what takes most until a design fits; raise UserError where none does.
+
+    `shallow` allows FIFOs of states that are shorter than a layer's.
+    """
     while True:
         design = laid_out(model, machine, kinds, choices)
         over = {
@@ -88,7 +94,7 @@ def _shrunk(model: Model, machine: Machine, kinds: list[GraphKind], choices: Cho
         }
         if not over:
             return design
-        smaller = _smaller(choices, over, _state_beats(design, kinds))
+        smaller = _smaller(choices, over, _state_beats(design, kinds) if shallow else 0)
         if smaller is None:
             name, by = max(over.items(), key=lambda item: item[1] / max(design.budget[item[0]], 1))
             fixed = _fixed(design, kinds, machine)[name]
@@ -137,11 +143,14 @@ def _tiles(workload: Workload, places: Mapping[str, Place]) -> list[tuple[int, i
 def _estimate(design: Design, kinds: list[GraphKind], machine: Machine) -> Fraction:
     """Estimate the cycles of a token: what binds alone, or what cannot go on at a time.
 
-    With one tile a turn, the matrix unit waits for the recurrence and the other way round.
+    With one tile a turn, the matrix unit waits for the recurrence and the other way round; with
+    shallow FIFOs of states, both wait at worst until these are read and written.
     """
     costs = cycles_alone(design, kinds, machine)
     units = {n.removeprefix("unit "): c for n, c in costs.items() if n.startswith("unit ")}
     alone = max(costs.values())
+    if design.choices.depths:
+        alone += sum(2 * c for n, c in costs.items() if n.startswith("states from"))
     if design.choices.passes == 1 or design.choices.tiles > 1:
         return alone
     in_turn = sum(c for n, c in units.items() if n.split(".")[0] in {"matrix", "state"})
@@ -225,7 +234,7 @@ def _power_of_two(value: float) -> int:
 def _smaller(choices: Choices, over: Mapping[str, int], state_beats: int) -> Choices | None:
     """Shrink what takes most of what is short; return None where all is at its smallest.
 
-    `state_beats`: the depth of the FIFOs of states that live off chip; 0: there are none.
+    `state_beats`: the depth of the FIFOs of states that live off chip; 0: they keep it.
     """
     lanes = choices.lanes
     memory_only = not {"lut", "ff", "dsp"} & set(over)
