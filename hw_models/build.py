@@ -79,7 +79,7 @@ def build_network(
         before, body, after = (_joined(skeleton, p) for p in parts)
         loops = layout.layers - 1 if name.startswith("switch.") else turns
         actors.append(Actor(name, before, body, after, loops, patterns.get(name)))
-    channels = {f.name: Channel(f.depth) for f in fifos}
+    channels = {f.channel: Channel(f.depth) for f in fifos}
     channels |= dict.fromkeys(words, Channel(passes.count, passes.count))
     return Network(
         tuple(actors), channels | _memory_channels(site, tasks) | _order_channels(site, tasks)
@@ -89,7 +89,7 @@ def build_network(
 def _pieces(site: _Site, task: Task, into: list[Fifo], out: list[Fifo]) -> list[Piece]:
     """Return the firings of a task, or look up what they were in a design that is alike."""
     unit, kind = site.design.unit(task.unit), site.skeleton.kind(task)
-    beats = tuple((f.name, f.beat) for f in (*into, *out))
+    beats = tuple((f.channel, f.beat) for f in (*into, *out))
     key: tuple[object, ...] = (task, unit, beats, site.passes)
     if kind in {"matrix", "state", "memory", "fir"}:
         key += site.weights, site.states, tuple(site.design.places.items()), site.comes_back

@@ -103,7 +103,7 @@ def with_depth(choices: Choices, name: str, depth: int) -> Choices:
 
 def depths_of(evaluator: Evaluator, design: Design) -> dict[str, int]:
     """Return the depth of every FIFO that `with_depth` can change."""
-    found = {f.name: f.depth for layout in design.layouts for f in layout.fifos}
+    found = {f.channel: f.depth for layout in design.layouts for f in layout.fifos}
     given = dict(design.choices.depths)
     for kind in evaluator.kinds(design.choices):
         for task, _ in state_tasks(kind.skeleton):
@@ -129,7 +129,7 @@ def _times(evaluator: Evaluator, design: Design) -> tuple[float, float] | None:
 def _by_cost(evaluator: Evaluator, design: Design) -> list[tuple[str, int]]:
     """Return every FIFO with its depth, by the share of the machine that it takes."""
     budget = design.budget
-    widths = {f.name: f.width_bits for layout in design.layouts for f in layout.fifos}
+    widths = {f.channel: f.width_bits for layout in design.layouts for f in layout.fifos}
     for kind in evaluator.kinds(design.choices):
         for task, _ in state_tasks(kind.skeleton):
             lanes = design.unit(task.unit).lanes

@@ -103,7 +103,8 @@ def count_resources(
     for cost in of_unit.values():
         total += cost
     for layout in design.layouts:
-        for fifo in layout.fifos:
+        # Layers that are not folded share FIFOs; all say the same of one.
+        for fifo in {f.channel: f for f in layout.fifos}.values():
             total += fifo_cost(fifo, machine)
     total += _port_buffers(design, kinds, machine)
     total += _sequences(design, model, machine)

@@ -8,7 +8,8 @@ alternates with the last such piece head by head. This is the computation reorde
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from math import prod
@@ -18,7 +19,7 @@ import numpy as np
 from cosim.design.choices import Choices, Order
 from cosim.design.plan import Fifo, Runs, Task, Unit
 from cosim.design.streams import Passage, TaskStream, runs_of
-from cosim.design.tasks import Skeleton
+from cosim.design.tasks import Skeleton, starred
 
 # Only chains pass an order on; the others step through their span as it is.
 PASSES_ORDER = ("vector", "fir")
@@ -178,7 +179,33 @@ def fifos_of(skeleton: Skeleton, units: Mapping[str, Unit], choices: Choices) ->
             width = beat * type_.dtype.bits
             beats = given.get(name, beats)
             found.append(Fifo(name, maker.name, task.name, root, beat, width, beats))
-    return tuple(found)
+    return tuple(found) if skeleton.sketch.layers > 1 else _shared(skeleton, found, given)
+
+
+def _shared(
+    skeleton: Skeleton, fifos: Sequence[Fifo], given: Mapping[str, int]
+) -> tuple[Fifo, ...]:
+    """Let layers that are not folded share FIFOs, as wide and deep as any of them needs.
+
+    A value of the same name goes from one unit to another in every layer; where both units come to
+    the layers in the same order, one FIFO holds them one after another.
+    """
+    place = {t.name: k for k, t in enumerate(skeleton.tasks)}
+    groups: dict[tuple[str, str, str], list[Fifo]] = defaultdict(list)
+    for fifo in fifos:
+        units = skeleton.task(fifo.maker).unit, skeleton.task(fifo.taker).unit
+        groups[(*units, f"{starred(fifo.value)} -> {starred(fifo.taker)}")].append(fifo)
+    found: dict[str, Fifo] = {}
+    for (*_, name), group in groups.items():
+        ends = sorted((place[f.maker], place[f.taker]) for f in group)
+        in_turn = all(a < c and b < d for (a, b), (c, d) in pairwise(ends))
+        if len(group) == 1 or not in_turn or name in found:
+            found |= {f.name: f for f in group}
+            continue
+        depth = given.get(name, max(f.depth for f in group))
+        width = max(f.width_bits for f in group)
+        found |= {f.name: replace(f, shared=name, depth=depth, width_bits=width) for f in group}
+    return tuple(found[f.name] for f in fifos)
 
 
 def _waits_for_all(skeleton: Skeleton, maker: Task, taker: Task) -> bool:

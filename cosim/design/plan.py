@@ -86,7 +86,11 @@ class Task:
 
 @dataclass(frozen=True)
 class Fifo:
-    """Join two tasks: `value` (a root of the sketch) goes from maker to taker in beats."""
+    """Join two tasks: `value` (a root of the sketch) goes from maker to taker in beats.
+
+    Where layers are not alike, each has tasks of its own. Between the same two units they then
+    share one FIFO, whose name is `shared`; empty: this one is on its own.
+    """
 
     name: str
     maker: str
@@ -95,6 +99,12 @@ class Fifo:
     beat: int
     width_bits: int
     depth: int
+    shared: str = ""
+
+    @property
+    def channel(self) -> str:
+        """Return the name of the FIFO in hardware."""
+        return self.shared or self.name
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""

@@ -15,7 +15,7 @@ from math import prod
 
 from cosim.design.plan import Fifo, Place, Task, Unit
 from cosim.design.sketch import STAR, Sketch, SketchNode
-from cosim.design.tasks import Skeleton
+from cosim.design.tasks import Skeleton, starred
 from cosim.design.wires import block_length, span_shape
 from cosim.machine import Logic, Machine
 from cosim.machine.blocks import bram_blocks, uram_blocks
@@ -203,6 +203,8 @@ def _stored_cost(
 ) -> Resources:
     sketch, total = skeleton.sketch, Counter[str]()
     seen: set[str] = set()
+    # By unit and operand, all layers behind one another: words, and the width of a word.
+    memories: dict[tuple[str, str, int], list[int]] = {}
     for task in skeleton.tasks:
         for name in task.nodes:
             node = sketch.node(name)
@@ -227,5 +229,10 @@ def _stored_cost(
                     wide = 1
                 lanes = min(units[task.unit].lanes, size)
                 width = lanes * wide * type_.dtype.bits
-                total += memory_blocks(width, turns * -(-size // (lanes * wide)), machine)
+                key = task.unit, starred(operand), turns
+                kept = memories.setdefault(key, [0, 0])
+                kept[0] += turns * -(-size // (lanes * wide))
+                kept[1] = max(kept[1], width)
+    for depth, width in memories.values():
+        total += memory_blocks(width, depth, machine)
     return total

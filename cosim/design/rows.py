@@ -54,7 +54,7 @@ class Flow:
     def needs(self, lanes: int) -> dict[str, np.ndarray]:
         """Return for each FIFO how many beats must have been popped with each step."""
         ends = np.minimum((np.arange(-(-self.task.span // lanes)) + 1) * lanes, self.task.span) - 1
-        return {f.name: self.passage(f).beats_by(ends, f.beat) for f in self.into}
+        return {f.channel: self.passage(f).beats_by(ends, f.beat) for f in self.into}
 
     def emissions(self, lanes: int) -> list[Emission]:
         """Return the emission of each value that leaves the task."""
@@ -64,7 +64,7 @@ class Flow:
             beat = fifos[0].beat
             made = self.stream.made_in_turn(root)
             last = np.minimum((np.arange(-(-made.size // beat)) + 1) * beat, made.size) - 1
-            goes_to = {f.name: self.passage(f).carried(beat) for f in fifos}
+            goes_to = {f.channel: self.passage(f).carried(beat) for f in fifos}
             found.append(Emission(made[last] // lanes, goes_to))
         return found
 

@@ -45,8 +45,8 @@ def laid_out(model: Model, machine: Machine, kinds: list[GraphKind], choices: Ch
                fifos_of(k.skeleton, units, choices))
         for k in kinds
     )  # fmt: skip
-    there = {f.name for layout in layouts for f in layout.fifos}
-    there |= set(STATE_FIFOS) if places["states"] == "memory" else set()
+    # Those of states are there where a search moves states off the chip and on again.
+    there = {f.channel for layout in layouts for f in layout.fifos} | set(STATE_FIFOS)
     for name, _ in choices.depths:
         if name not in there:
             raise UserError(

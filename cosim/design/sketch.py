@@ -2,8 +2,9 @@
 
 A node `layers.3.conv.out` becomes `layers.*.conv.out`, laid out once and used for every layer. The
 value that one layer hands to the next is a **carry**: in the first turn it is a value from before
-the layers, then the previous layer's. A graph whose layers differ, or that has none, is not folded:
-all of it is one block that is done once a token.
+the layers, then the previous layer's. A graph whose layers differ, in operators, shapes, or the
+widths of weights and states, or that has none, is not folded: all of it is one block that is done
+once a token, each layer by its own shapes, on units and FIFOs that the layers share.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Literal
 from cosim.ir.graph import Graph, Node
 from cosim.ir.op import Op
 from cosim.ir.types import IntType, TensorType
+from cosim.ops import Linear
 
 Part = Literal["before", "block", "after"]
 _LAYER = re.compile(r"layers\.(\d+)\.(.+)")
@@ -181,6 +183,11 @@ def _carried(
                 return None
             for operand, other in zip(node.inputs, like.inputs, strict=True):
                 if operand in stored and other in stored:
+                    # What streams, or is kept by the bit, must be as wide in every layer.
+                    counted = isinstance(node.op, Linear) and operand == node.inputs[1]
+                    counted = counted or operand in graph.states
+                    if counted and graph.types[operand].dtype.bits != graph.types[other].dtype.bits:
+                        return None
                     continue
                 here = _LAYER.fullmatch(operand)
                 inside = here and int(here[1]) == number

@@ -13,7 +13,7 @@ from cosim.design.choices import Sharing
 from cosim.design.cluster import Grouping
 from cosim.design.kinds import Kind
 from cosim.design.plan import Task
-from cosim.design.sketch import Part, Sketch
+from cosim.design.sketch import STAR, Part, Sketch
 from cosim.design.wires import View
 from cosim.ir.errors import UserError
 
@@ -114,6 +114,15 @@ def short_name(name: str) -> str:
     ('conv.out', 'z', 'logits')
     """
     return _LAYER.sub("", name)
+
+
+def starred(name: str) -> str:
+    """Return a name that stands for the same in all layers.
+
+    >>> starred("layers.3.z"), starred("logits")
+    ('layers.*.z', 'logits')
+    """
+    return _LAYER.sub(STAR, name)
 
 
 def skeleton(

@@ -77,7 +77,7 @@ def first_group(flow: Flow, unit: Unit, scales: int, steps: int, outputs: list[s
     needs = {}
     for fifo in flow.into:
         token = flow.passage(fifo).beats_by(ends, fifo.beat)
-        needs[fifo.name] = np.concatenate([np.zeros(scales, np.int64), token])
+        needs[fifo.channel] = np.concatenate([np.zeros(scales, np.int64), token])
     rows = lay_rows(scales + steps, needs, [])
     last = np.zeros(rows.is_step.size, bool)
     last[-1] = True

@@ -101,7 +101,7 @@ def double_buffer_beats(beats: int, uses: int, tile_beats: int) -> int:
 def embedding(flow: Flow, unit: Unit, port: Port | None) -> Program:
     """Return the firings that read a row of the embedding; `port` None: it is on chip."""
     steps = -(-flow.task.span // unit.lanes)
-    token = {f.name: np.ones(steps, np.int64) for f in flow.into}
+    token = {f.channel: np.ones(steps, np.int64) for f in flow.into}
     rows = lay_rows(steps, token, flow.emissions(unit.lanes))
     latency = port.latency_cycles if port else STAGES["embed"] + OUTPUT_STAGES
     program = encode(rows, latency, flow.task.name)

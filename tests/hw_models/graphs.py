@@ -115,3 +115,20 @@ def model_of(builder: GraphBuilder) -> Model:
     inputs = {n: graph.types[n] for n in graph.inputs}
     segment = Segment("step", graph, {n: n for n in graph.inputs})
     return Model("tiny", inputs, (segment,), {n: f"step.{n}" for n in graph.outputs})
+
+
+def uneven(widths: tuple[int, ...] = (40, 16, 28), bits: tuple[int, ...] = (4, 4, 4)) -> Model:
+    """Return layers that widen 24 values, each to a width of its own, with weights as given."""
+    b = GraphBuilder("step")
+    x = b.input("x", TensorType.full(i(8), (24,)))
+    s = b.const("s", TensorType(i(8), (1,), 4, 4))
+    for k, (width, own) in enumerate(zip(widths, bits, strict=True)):
+        value = x
+        for name, rows, columns in (("up", width, 24), ("down", 24, width)):
+            w = b.const(f"layers.{k}.{name}.w", TensorType.full(i(own), (rows, columns)))
+            m = b.const(f"layers.{k}.{name}.m", TensorType(i(8), (rows, 1), 1, 1))
+            acc = b.add(f"layers.{k}.{name}.acc", Linear(columns), value, w, m)
+            value = b.add(f"layers.{k}.{name}", Requant(i(8)), acc, s)
+        x = b.add(f"layers.{k}.out", Add(i(8)), x, value)
+    b.output("y", b.add("last", Requant(i(8)), x, s))
+    return model_of(b)

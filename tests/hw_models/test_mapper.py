@@ -114,6 +114,17 @@ def test_a_prompt_and_a_batch_are_mapped_and_explained(load):
     assert any(t.move.startswith("tile") for t in (*found.refused, *found.steps))
 
 
+def test_states_may_come_on_chip_where_their_fifos_had_a_depth():
+    """What the rules give a board that is short of memory must not keep a search from moving on."""
+    evaluator = Evaluator(graphs.small_mamba2(), VCK190)
+    places = (("weights", "memory"), ("states", "chip"), ("embedding", "memory"))
+    depths = (("state.in", 8), ("state.out", 8))
+    point = evaluator.point(Choices(Lanes(4, 8, 8, 8, 64), places=places, depths=depths))
+    plain = evaluator.point(Choices(Lanes(4, 8, 8, 8, 64), places=places))
+    assert point.cycles_per_token == plain.cycles_per_token
+    assert point.resources == plain.resources
+
+
 def test_a_text_tells_the_way():
     found = map_model(graphs.small_mamba2(), VCK190, Goal("energy"))
     text = found.text()
