@@ -1,12 +1,15 @@
-"""The notebook runs, and what it prints is what stands in it."""
+"""The notebooks run, and what they print is what stands in them."""
 
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-NOTEBOOK = ROOT / "reports/notebooks/roofline.ipynb"
-AGAIN = "jupyter execute --inplace reports/notebooks/roofline.ipynb"
+FOLDER = "reports/notebooks"
+AGAIN = f"jupyter execute --inplace {FOLDER}"
+# How many pictures each has, and a figure that it must print.
+NOTEBOOKS = {"roofline": (3, "100.00%"), "latency_energy": (5, "the line is flat"),
+             "design_space": (2, "of the 19 points of the front")}  # fmt: skip
 
 
 def printed(notebook) -> list[str]:
@@ -24,16 +27,26 @@ def pictures(notebook) -> int:
     return sum("image/png" in o.get("data", {}) for o in outputs)
 
 
+def test_every_notebook_is_run_here():
+    assert {path.stem for path in (ROOT / FOLDER).glob("*.ipynb")} == set(NOTEBOOKS)
+
+
 @pytest.mark.slow
-def test_the_notebook_says_what_it_said(monkeypatch):
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_the_notebook_says_what_it_said(monkeypatch, name):
     nbformat = pytest.importorskip("nbformat", reason="pip install cosim-toolkit[notebooks]")
     nbclient = pytest.importorskip("nbclient", reason="pip install cosim-toolkit[notebooks]")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    stored = nbformat.read(NOTEBOOK, as_version=4)
-    ran = nbformat.read(NOTEBOOK, as_version=4)
+    if name == "design_space":
+        pytest.importorskip("optuna", reason="pip install cosim-toolkit[sweep]")
+    path = ROOT / FOLDER / f"{name}.ipynb"
+    stored = nbformat.read(path, as_version=4)
+    ran = nbformat.read(path, as_version=4)
     nbclient.NotebookClient(
         ran, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}
     ).execute()
-    assert pictures(stored) == pictures(ran) == 3
-    assert any("100.00%" in text for text in printed(ran))
-    assert printed(stored) == printed(ran), f"the figures have changed; run `{AGAIN}`"
+    drawn, said = NOTEBOOKS[name]
+    assert pictures(stored) == pictures(ran) == drawn
+    assert any(said in text for text in printed(ran))
+    again = f"{AGAIN}/{name}.ipynb"
+    assert printed(stored) == printed(ran), f"the figures have changed; run `{again}`"
