@@ -137,27 +137,27 @@ class Walk:
 
     def fire(self, stage: int) -> Wire:
         """Return the flag that a firing is at a stage."""
-        return self._at("fire", self.control.fire, stage, reset=0)
+        return self.at("fire", self.control.fire, stage, reset=0)
 
     def flag(self, name: str, stage: int) -> Wire:
         """Return the flag that a FIFO is popped by the firing at a stage."""
-        return self._at(f"pop {name}", self.control.pops[name], stage, reset=0)
+        return self.at(f"pop {name}", self.control.pops[name], stage, reset=0)
 
     def row_at(self, stage: int) -> Wire:
         """Return the row at a stage."""
-        return self._at("row", self.row, stage)
+        return self.at("row", self.row, stage)
 
     def turn_at(self, stage: int) -> Wire:
         """Return the turn at a stage."""
-        return self._at("turn", self.control.loop, stage)
+        return self.at("turn", self.control.loop, stage)
 
-    def _at(self, name: str, wire: Wire, stage: int, reset: int | None = None) -> Wire:
+    def at(self, name: str, wire: Wire, stage: int, reset: int | None = None) -> Wire:
         """Delay what steers by some stages, once for all who ask."""
         if stage == 0:
             return wire
         key = (name, stage)
         if key not in self._stages:
-            self._stages[key] = delayed(self._at(name, wire, stage - 1, reset), 1, reset)
+            self._stages[key] = delayed(self.at(name, wire, stage - 1, reset), 1, reset)
         return self._stages[key]
 
     def by_row(self, values: np.ndarray, there: np.ndarray | None, stage: int) -> Int:
@@ -215,7 +215,7 @@ class Walk:
                     return f"row {low} {width}", (wire, 1 << width), words
         whole = _settled(table, mask, np.arange(turns * rows))
         assert whole is not None
-        wire = self._at("index", self.index[0], stage)
+        wire = self.at("index", self.index[0], stage)
         return "index", (wire, turns * rows), whole
 
 

@@ -11,13 +11,14 @@ from cosim.ir.errors import UserError
 from rtl.names import Names
 from rtl.netlist import Block, building
 from rtl.streams import Stream, drive, given, taken
-from rtl.units import ends, hadamard, matrix, memory, norm, vector
+from rtl.units import ends, fir, hadamard, matrix, memory, norm, state, vector
 from rtl.units.fifo import Fifo, fifo
 from rtl.units.plan import UnitPlan
 
 # From the plan, the streams popped and the FIFOs pushed, all by name, to wires of the open block.
 Build = Callable[[UnitPlan, Mapping[str, Stream], Mapping[str, Fifo]], None]
 BUILDS: Mapping[Kind, Build] = {
+    "fir": fir.build,
     "hadamard": hadamard.build,
     "matrix": matrix.build,
     "memory": memory.build,
@@ -25,6 +26,7 @@ BUILDS: Mapping[Kind, Build] = {
     "sink": ends.sink,
     "source": ends.source,
     "switch": ends.switch,
+    "state": state.build,
     "vector": vector.build,
 }
 

@@ -23,6 +23,8 @@ from hw_models import network as times
 from hw_models.build import build_network
 from rtl.simulate import Drain, Feed, Trace, simulate
 from rtl.units.plan import Job, UnitPlan, unit_plans
+from rtl.units.rows import laid
+from rtl.units.stages import latency_of
 from rtl.units.unit import unit_block, unit_ports
 from tests.hw_models.oracle import play
 
@@ -190,8 +192,13 @@ def make_case(
     feeds, drains = {}, {}
     words = {f.name: [b.word for b in beats[f.name]] for f in plan.into}
     words |= {name: list(own) * tokens for name, own in (extra or {}).items()}
+    apart = cycles_apart(plan)
     for name, own in words.items():
         gaps, allowed = patterns(rng, len(own), calm)
+        if apart > 1:  # the last beat of each turn keeps the next one off
+            gaps = list(gaps) * (len(own) if len(gaps) == 1 else 1)
+            each = len(own) // (tokens * plan.turns)
+            gaps[each - 1 :: each] = [apart] * len(gaps[each - 1 :: each])
         depth = None if calm else rng.choice([None, 1, 2, 5])
         feeds[name] = Feed(own, gaps, depth, 1 if calm else rng.randint(1, 4), allowed=allowed)
     for f in plan.out:
@@ -200,6 +207,18 @@ def make_case(
         drains[f.name] = Drain(count, gaps, allowed=allowed)
     cycles = model_cycles(model, design, plan, feeds, drains, tokens)
     return Case(plan, feeds, drains, {f.name: beats[f.name] for f in plan.out}, cycles)
+
+
+def cycles_apart(plan: UnitPlan) -> int:
+    """Return the cycles between turns that a state unit may count on.
+
+    A layer's next turn hangs on the beats of this one, so that no state comes back before it is
+    written. Alone, a unit of few rows must be fed so.
+    """
+    if plan.kind != "state" or plan.turns == 1:
+        return 1
+    latency, rows = latency_of(plan), laid(plan).count
+    return 1 if rows * plan.turns >= latency else latency
 
 
 def model_cycles(model, design, plan, feeds, drains, tokens) -> dict[str, list[int]]:

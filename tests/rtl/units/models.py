@@ -3,6 +3,8 @@
 from dataclasses import replace
 from functools import cache
 
+import numpy as np
+
 from cosim.ir.model import Model
 from quant.formats import SsmFormat
 from quant.passes.draft import Draft
@@ -35,3 +37,20 @@ def small(
         draft = step.apply(draft, tokens)
     assert draft.integer is not None
     return draft.integer
+
+
+def with_initial_states(model: Model, seed: int = 0) -> Model:
+    """Let every state start from drawn values instead of zeros."""
+    rng = np.random.default_rng(seed)
+    (segment,) = model.segments
+    graph = segment.graph
+    states, types, tensors = dict(graph.states), dict(graph.types), dict(graph.tensors)
+    for name, state in graph.states.items():
+        first = f"{name}.first"
+        states[name] = replace(state, init=first)
+        types[first] = state.type
+        kind = state.type
+        tensors[first] = rng.integers(kind.lo, kind.hi, kind.shape, endpoint=True)
+    consts = (*graph.consts, *(f"{n}.first" for n in graph.states))
+    changed = replace(graph, states=states, types=types, tensors=tensors, consts=consts)
+    return replace(model, segments=(replace(segment, graph=changed),))

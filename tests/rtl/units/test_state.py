@@ -1,0 +1,82 @@
+"""State units give the reference's bits in the model's cycles, states kept from token to token."""
+
+import random
+
+import numpy as np
+import pytest
+
+from cosim.design import Lanes, sized_design
+from cosim.ir.errors import UserError
+from cosim.machine import load_machine
+from rtl.units.kept import words_of
+from rtl.units.plan import unit_plans
+from rtl.units.unit import unit_block
+from tests.rtl.simulators import needs
+from tests.rtl.units.check import check_unit, draw_design
+from tests.rtl.units.models import small, with_initial_states
+
+
+def check_drawn(seed: int, simulator: str = "pyrtl") -> None:
+    rng = random.Random(seed)
+    state = rng.choice(["int16", "int16", "int24"])
+    model = small("w8a8", rng.choice(["even", "odd"]), state, layers=rng.choice([1, 2, 3]))
+    design, name = draw_design(model, rng, ("state",))
+    check_unit(model, design, name, seeds=(seed,), simulator=simulator)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_drawn_state_unit_equals_the_reference_and_the_model(seed):
+    check_drawn(seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(6, 46))
+def test_many_drawn_state_units_equal_the_reference_and_the_model(seed):
+    check_drawn(seed)
+
+
+@pytest.mark.parametrize("simulator", [needs("icarus"), needs("verilator", pytest.mark.slow)])
+def test_the_verilog_of_a_state_unit_does_the_same(simulator):
+    check_drawn(101, simulator)
+
+
+# Whole groups of 8 a row; the axis of 10 has groups of 8 and 2.
+@pytest.mark.parametrize(
+    ("sizes", "lanes"),
+    [
+        ("even", 8),
+        ("even", 16),
+        ("odd", 10),
+        ("odd", 20),
+        pytest.param("odd", 40, marks=pytest.mark.slow),
+    ],
+)
+def test_states_of_codes_with_a_scale_per_group_come_back_as_they_went(sizes, lanes):
+    model = small("w8a8", sizes, "int8 group")
+    design = sized_design(model, load_machine("u280"), Lanes(8, 8, lanes, 8, 64))
+    assert check_unit(model, design, "state", seeds=(0,)) == 3
+
+
+def test_lanes_that_cut_a_group_of_states_are_refused():
+    model = small("w8a8", "even", "int8 group")
+    design = sized_design(model, load_machine("u280"), Lanes(8, 8, 4, 8, 64))
+    with pytest.raises(UserError, match=r"4 lanes cut groups of state .* hold whole groups"):
+        unit_block(unit_plans(model, design)["state"])
+
+
+def test_a_state_that_comes_back_at_once_waits_until_it_is_written():
+    model = small("w8a8", "odd", layers=1)
+    design = sized_design(model, load_machine("u280"), Lanes(8, 8, 100, 8, 64))
+    assert check_unit(model, design, "state", tokens=4, seeds=(0,)) == 3
+
+
+def test_an_element_that_several_lanes_take_is_one_of_the_word():
+    elements = np.array([[3, 3, 2, -1], [-1, -1, -1, -1], [5, 4, 4, 4]])
+    assert words_of(elements).tolist() == [[3, 2], [-1, -1], [5, 4]]
+
+
+def test_the_first_round_starts_from_the_initial_states():
+    """They are in no memory: a flag gives them until the first round is over."""
+    model = with_initial_states(small("w8a8", "odd"))
+    design = sized_design(model, load_machine("u280"), Lanes(8, 8, 20, 16, 64))
+    assert check_unit(model, design, "state", tokens=2, seeds=(3,)) == 3
