@@ -28,11 +28,13 @@ from rtl.pipe import Pipe
 
 def wires(op: RmsTable, inputs: Sequence[Operand], out: TensorType, pipe: Pipe) -> Lanes:
     """Sum the squares, look the root up, multiply each element by it and by its weight."""
-    x, weights = array_of(inputs[0]), array_of(inputs[2])
+    x, table, weights = array_of(inputs[0]), table_of(inputs[1]), array_of(inputs[2])
+    entries = table.values.shape[1]
     found = []
     for at in np.ndindex(x.shape[:-1]):
         squares = [pipe.cut(square(v)) for v in x[at]]
-        root = root_of(op, tree(squares, add, pipe), table_of(inputs[1]), pipe)
+        total = pipe.cut(tree(squares, add, pipe))
+        root = root_of(total, segments_of(op, entries), entries, table, pipe)
         for value, weight in zip(x[at], weights, strict=True):
             value, by = (pipe.cut(v) for v in pipe.align(value, root))
             normal = shift_floor(pipe.cut(mul(value, by)), op.root_shift)
@@ -42,22 +44,31 @@ def wires(op: RmsTable, inputs: Sequence[Operand], out: TensorType, pipe: Pipe) 
     return lanes(found, out.shape)
 
 
-def root_of(op: RmsTable, total: Int, table: Table, pipe: Pipe) -> Int:
-    """Return the root, nine stages after the sum of squares: one is left for a longer way."""
-    total = pipe.cut(total)
-    entries = table.values.shape[1]
-    start, step = constant(op.starts[0]), constant(op.log2_steps[0])
-    lift, first = constant(op.lifts[0]), constant(0)
-    rows = zip(op.starts[1:], op.log2_steps[1:], op.lifts[1:], strict=True)
-    for k, (a, s, up) in enumerate(rows, 1):
-        before = less(total, constant(a))
-        start = select(before, start, constant(a))
-        step = select(before, step, constant(s))
-        lift = select(before, lift, constant(up))
-        first = select(before, first, constant(k * entries))
-    start, step, lift, first = (
-        Int(v.wire, v.lo, v.hi, total.at) for v in (start, step, lift, first)
-    )
+# Where a segment starts, how long its entries are, how far its roots are lifted, its first entry.
+Segment = tuple[Int, Int, Int, Int]
+
+
+def segments_of(op: RmsTable, entries: int) -> list[Segment]:
+    """Return the segments of an operator as constants."""
+    rows = zip(op.starts, op.log2_steps, op.lifts, strict=True)
+    return [
+        (constant(a), constant(s), constant(up), constant(k * entries))
+        for k, (a, s, up) in enumerate(rows)
+    ]
+
+
+def root_of(total: Int, segments: Sequence[Segment], entries: int, table: Table, pipe: Pipe) -> Int:
+    """Return the root, eight stages after the registered sum of squares: one is left.
+
+    The numbers of the segments are constants, or at the sum's stage.
+    """
+    chosen = segments[0]
+    for segment in segments[1:]:
+        before = less(total, segment[0])
+        chosen = tuple(  # type: ignore[assignment]  # four of them
+            select(before, a, b) for a, b in zip(chosen, segment, strict=True)
+        )
+    start, step, lift, first = (Int(v.wire, v.lo, v.hi, total.at) for v in chosen)
     start, step, lift, first, total = (pipe.cut(v) for v in (start, step, lift, first, total))
     distance, step = pipe.cut(sub(total, start)), pipe.cut(step)
     place = pipe.cut(shift_floor(distance, step))

@@ -1,44 +1,46 @@
 """Build a norm unit: a vector is taken in while its squares are summed, then scaled and let out.
 
-Its elements wait in a memory of rows. With the row that closes a vector its sum is complete; the
-root, or the mean, is ready some stages later, just when the vector's first row is read back. The
-factor stays until the next vector closes; all rows of the vector have been read by then.
-
-A unit may scale (`rms_norm`) and subtract means (`center`): each has a datapath of its own.
+A unit may scale by a root (`rms_norm`, or `rms_table` out of a table) and subtract means
+(`center`): each has a datapath of its own, which keeps vectors as `rtl/units/vectors.py` does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 
+import numpy as np
 import pyrtl
 
-from cosim.design.kinds import OUTPUT_STAGES, ROOT_STAGES, STAGES, tree_stages
-from cosim.ir.errors import InternalError, UserError
+from cosim.ir.errors import UserError
 from cosim.ir.types import TensorType
-from cosim.ops import Center, RmsNorm
-from rtl.numerics import Int, Wire, add, bounded, constant, mul, select, square, sub, to_bits
+from cosim.ops import Center, RmsNorm, RmsTable
+from rtl.numerics import (
+    Int,
+    Wire,
+    constant,
+    mul,
+    of_bits,
+    saturate,
+    shift_floor,
+    square,
+    sub,
+)
 from rtl.ops.center import mean_of, reciprocal, shift_of
-from rtl.ops.lanes import rescaled, tree, within
+from rtl.ops.lanes import Table, rescaled, within
 from rtl.ops.rms_norm import fixed_shift, root_of, size_root
+from rtl.ops.rms_table import root_of as table_root_of
 from rtl.pipe import Pipe
 from rtl.streams import Stream
 from rtl.units.fetch import Fetch
-from rtl.units.fifo import Fifo
-from rtl.units.passing import Counters, Passing, most_waiting, waiting
+from rtl.units.fifo import Fifo, ring
+from rtl.units.passing import Counters, Passing
 from rtl.units.plan import UnitPlan, same_in_all
 from rtl.units.runs import schedule_of
 from rtl.units.shell import Control, attach
-from rtl.units.weights import in_order
+from rtl.units.vectors import Vectors, stages
+from rtl.units.weights import Words, in_order, packed
 
 PIPE = Pipe()
-
-
-def stages(op: str, lanes: int) -> int:
-    """Return the cycles from the row that completes a vector to its first beat."""
-    behind = ROOT_STAGES if op == "rms_norm" else STAGES["mul"]
-    return STAGES[op] + tree_stages(lanes) + behind + OUTPUT_STAGES
 
 
 def build(plan: UnitPlan, into: Mapping[str, Stream], queues: Mapping[str, Fifo]) -> None:
@@ -61,7 +63,7 @@ def build(plan: UnitPlan, into: Mapping[str, Stream], queues: Mapping[str, Fifo]
         counters = Counters(control, [p.steps for p in passings])
         fetch = Fetch(control, beats, counters.job, counters.step)
         found: dict[str, Wire] = {}
-        for kind in (_Scaled, _Centred):
+        for kind in (_Scaled, _Tabled, _Centred):
             own = [isinstance(p.ops[0], kind.op) for p in passings]
             if any(own):
                 found.update(kind(plan, passings, own, counters, fetch).outputs())
@@ -72,10 +74,10 @@ def build(plan: UnitPlan, into: Mapping[str, Stream], queues: Mapping[str, Fifo]
 
 def _check(p: Passing) -> None:
     lanes, size, name = p.plan.unit.lanes, p.into.shape[-1], p.job.task.nodes[0]
-    if not isinstance(p.ops[0], RmsNorm | Center):
+    if not isinstance(p.ops[0], RmsNorm | RmsTable | Center):
         raise UserError(
-            f"node {name!r}: a norm unit in wires has rms_norm and center, not {p.ops[0].name}; "
-            "quantise with a recipe that uses them"
+            f"node {name!r}: a norm unit in wires has rms_norm, rms_table and center, not "
+            f"{p.ops[0].name}; quantise with a recipe that uses them"
         )
     if p.into.size != size and size % lanes:
         raise UserError(
@@ -84,98 +86,7 @@ def _check(p: Passing) -> None:
         )
 
 
-class _Vectors:
-    """Sum vectors up, keep their rows, and bring both together when a vector's beats leave."""
-
-    op: type[RmsNorm] | type[Center]
-
-    def __init__(
-        self,
-        plan: UnitPlan,
-        passings: Sequence[Passing],
-        own: Sequence[bool],
-        counters: Counters,
-        fetch: Fetch,
-    ) -> None:
-        """Look at the jobs of this operator; the others' rows pass it by."""
-        self.plan, self.counters, self.depth = plan, counters, tree_stages(plan.unit.lanes)
-        self.own = [p for p, o in zip(passings, own, strict=True) if o]
-        self.passings, self.flags = passings, own
-        mine = counters.by_job([int(o) for o in own], 0).wire
-        self.steps, self.emits = counters.steps & mine, counters.emits & mine
-        rows = [-(-p.into.shape[-1] // plan.unit.lanes) for p in passings]
-        self.opens, self.closes = (
-            fetch.look_up(
-                [[int(s % r == at % r) for s in range(p.steps)]
-                 for p, r in zip(passings, rows, strict=True)]
-            )
-            for at in (0, -1)
-        )  # fmt: skip
-        needs = [p.need() if o else None for p, o in zip(passings, own, strict=True)]
-        self.lanes = fetch.lanes(needs)
-
-    def each(self, values: Sequence[int]) -> list[int]:
-        """Give the jobs of other operators any number."""
-        listed = iter(values)
-        return [next(listed) if o else values[0] for o in self.flags]
-
-    def summed(self, terms: Sequence[Int], start: Int, lo: int, hi: int) -> Int:
-        """Add rows up, from `start` on; return the vector's sum one stage behind that of a row."""
-        total = PIPE.until(tree(terms, add, PIPE), (terms[0].at or 0) + self.depth)
-        assert total.at is not None
-        like = bounded(constant(0), lo, hi)
-        register = pyrtl.Register(like.bits)
-        opens = self.counters.later(self.opens, total.at)
-        before = select(opens, start, Int(register, lo, hi, total.at))
-        following = bounded(add(before, total), lo, hi)
-        moves = self.counters.later(self.steps, total.at, 0)
-        register.next <<= pyrtl.select(moves, following.wire, register)
-        return Int(register, lo, hi, total.at + 1)
-
-    def held(self, *found: Int) -> list[Int]:
-        """Keep what has been found out about a vector, from one stage behind on."""
-        kept = []
-        for x in found:
-            assert x.at is not None
-            register = pyrtl.Register(x.bits)
-            closes = self.counters.later(self.steps & self.closes, x.at, 0)
-            register.next <<= pyrtl.select(closes, x.wire, register)
-            kept.append(Int(register, x.lo, x.hi, x.at + 1))
-        return kept
-
-    def read(self, stage: int) -> list[Int]:
-        """Return the row that leaves with a firing at a stage."""
-        order = [self.passings.index(p) for p in _round(self.plan, self.own)] * 2
-        places = most_waiting(self.passings, order, stage + 1)
-        word = pyrtl.concat_list([x.wire for x in self.lanes])
-        taken = self.counters.later(self.emits, stage, 0)
-        found = waiting(word, self.steps, taken, places)
-        values, low = [], 0
-        for x in self.lanes:
-            values.append(replace(x, wire=found[low : low + x.bits], at=stage))
-            low += x.bits
-        return values
-
-    def given(self, results: Mapping[TensorType, Sequence[Int]]) -> Mapping[str, Wire]:
-        """Return the beats of each FIFO, out of the results of each type."""
-        wires: dict[str, Wire] = {}
-        for p in self.own:
-            want = stages(p.ops[0].name, self.plan.unit.lanes) - 1
-            values = results[self.out_type(p)]
-            if any(x.at != want for x in values):
-                raise InternalError(f"results of stage {values[0].at}, not {want}")
-            for fifo in p.job.out:
-                narrow = [bounded(x, p.out.lo, p.out.hi) for x in values[: fifo.beat]]
-                wires[fifo.name] = pyrtl.concat_list([to_bits(x, p.out.dtype) for x in narrow])
-        return wires
-
-    def out_type(self, p: Passing) -> TensorType:
-        """Return the type of a job's results, with bounds of all jobs that share the type."""
-        alike = [q.out for q in self.own if q.out.dtype == p.out.dtype]
-        return TensorType(p.out.dtype, (), min(t.lo for t in alike), max(t.hi for t in alike))
-
-
-class _Scaled(_Vectors):
+class _Scaled(Vectors):
     op = RmsNorm
 
     def outputs(self) -> Mapping[str, Wire]:
@@ -186,7 +97,7 @@ class _Scaled(_Vectors):
         least, most = min(map(min, eps)), 0
         for p, own in zip(self.own, eps, strict=True):
             most = max(most, p.into.shape[-1] * p.into.peak**2 + max(own))
-        start = self.counters.by_turn(self._of_all(eps), first)
+        start = self.counters.by_turn(self.of_all(eps), first)
         total = self.summed([PIPE.cut(square(x)) for x in self.lanes], start, least, most)
         assert total.at is not None
         sizes = self.each([size_root(p.into.shape[-1]) for p in self.own])
@@ -200,10 +111,6 @@ class _Scaled(_Vectors):
         down = PIPE.cut(down)
         return self.given({t: [rescaled(v, down, t, PIPE) for v in values] for t in types})
 
-    def _of_all(self, values: list[list[int]]) -> list[list[int]]:
-        listed = iter(values)
-        return [next(listed) if o else values[0][:1] for o in self.flags]
-
     def _shift(self, p: Passing) -> int:
         name = p.job.task.nodes[0]
         op = p.ops[0]
@@ -212,7 +119,116 @@ class _Scaled(_Vectors):
         return fixed_shift(op)
 
 
-class _Centred(_Vectors):
+class _Tabled(Vectors):
+    op = RmsTable
+
+    def outputs(self) -> Mapping[str, Wire]:
+        """Sum the squares, look the root up, multiply each element by it and by its weight."""
+        most = max(p.into.shape[-1] * p.into.peak**2 for p in self.own)
+        total = self.summed([PIPE.cut(square(x)) for x in self.lanes], constant(0), 0, most)
+        assert total.at is not None
+        ops = [self._op(p) for p in self.own]
+        table, places = self._tables()
+        entries = table.values.shape[1]
+        count = max(len(op.starts) for op in ops)
+        segments = []
+        for k in range(count):
+            # What has fewer segments never reaches the others.
+            starts = [op.starts[k] if k < len(op.starts) else most + 1 for op in ops]
+            steps, lifts = (
+                [v[min(k, len(v) - 1)] for v in of]
+                for of in ([op.log2_steps for op in ops], [op.lifts for op in ops])
+            )
+            firsts = [[(at + min(k, len(op.starts) - 1)) * entries for at in own]
+                      for op, own in zip(ops, places, strict=True)]  # fmt: skip
+            start, step, lift = (
+                self.counters.by_job(self.each(v), total.at) for v in (starts, steps, lifts)
+            )
+            first = self.counters.by_turn(self.of_all(firsts), total.at)
+            segments.append((start, step, lift, first))
+        root = table_root_of(total, segments, entries, table, PIPE)
+        assert root.at is not None
+        (by,) = self.held(root)
+        return self._weighed([PIPE.cut(mul(PIPE.cut(x), by)) for x in self.read(root.at)], ops)
+
+    def _weighed(self, values: list[Int], ops: list[RmsTable]) -> Mapping[str, Wire]:
+        """Drop the root's fraction, multiply by the weights, drop theirs, saturate."""
+        at = values[0].at
+        assert at is not None
+        down, last = (
+            self.counters.by_job(self.each(v), stage)
+            for v, stage in (
+                ([op.root_shift for op in ops], at), ([op.weight_shift for op in ops], at + 2),
+            )
+        )  # fmt: skip
+        weights = [PIPE.cut(w) for w in self._weights(at)]
+        normal = [PIPE.cut(shift_floor(v, down)) for v in values]
+        products = [PIPE.cut(mul(v, w)) for v, w in zip(normal, weights, strict=True)]
+        scaled = [shift_floor(v, last) for v in products]
+        types = {self.out_type(p) for p in self.own}
+        return self.given(
+            {t: [PIPE.cut(within(saturate(v, t.dtype), t)) for v in scaled] for t in types}
+        )
+
+    def _op(self, p: Passing) -> RmsTable:
+        op = same_in_all(p.ops, lambda o: o, p.job.task.nodes[0])
+        assert isinstance(op, RmsTable)
+        return op
+
+    def _tables(self) -> tuple[Table, list[list[int]]]:
+        """Return all tables, one after another, and which segment each job's begins with."""
+        known: dict[bytes, int] = {}
+        rows: list[np.ndarray] = []
+        places = []
+        for p in self.own:
+            own = []
+            for values in self.plan.folded.constants(p.job.task.nodes[0], 1):
+                if rows and values.shape[1] != rows[0].shape[1]:
+                    raise UserError(
+                        f"node {p.job.task.nodes[0]!r}: tables of {values.shape[1]} and of "
+                        f"{rows[0].shape[1]} entries a segment in unit {self.plan.unit.name}; give "
+                        "all as many"
+                    )
+                if values.tobytes() not in known:
+                    known[values.tobytes()] = sum(r.shape[0] for r in rows)
+                    rows.append(values)
+                own.append(known[values.tobytes()])
+            places.append(own)
+        return Table(np.concatenate(rows)), places
+
+    def _weights(self, stage: int) -> list[Int]:
+        """Return the weight of each lane's element, row by row as they leave."""
+        wide = len(self.lanes)
+        types = [self.plan.folded.type(self._weight_name(p)) for p in self.own]
+        lo, hi = min(min(t.lo, 0) for t in types), max(max(t.hi, 0) for t in types)
+        dtype = max(t.dtype for t in types)
+        by_name = {p.job.task.name: p for p in self.own}
+        rows = []
+        for job, turn in in_order(self.plan):
+            p = by_name.get(job.task.name)
+            if p is None:
+                continue
+            every = self.plan.folded.constants(job.task.nodes[0], 2)
+            own = every[turn if len(every) > 1 else 0]
+            flat = np.zeros(p.steps * wide, np.int64)
+            flat[: p.job.task.span] = np.tile(own, p.job.task.span // own.size)
+            rows.append(packed(flat.reshape(p.steps, wide), dtype.bits))
+        words = Words.join(rows)
+        at, _ = ring(len(words), self.counters.later(self.emits, stage, 0))
+        rom = pyrtl.RomBlock(
+            words.bits, len(at), words.integers(), "weights", asynchronous=True,
+            pad_with_zeros=True,
+        )  # fmt: skip
+        word = pyrtl.WireVector(words.bits)
+        word <<= rom[at]
+        like, each = TensorType(dtype, (), lo, hi), dtype.bits
+        return [of_bits(word[k * each : (k + 1) * each], like, stage) for k in range(wide)]
+
+    def _weight_name(self, p: Passing) -> str:
+        return self.plan.folded.skeleton.sketch.node(p.job.task.nodes[0]).inputs[2]
+
+
+class _Centred(Vectors):
     op = Center
 
     def outputs(self) -> Mapping[str, Wire]:
@@ -237,9 +253,3 @@ class _Centred(_Vectors):
             PIPE.until(within(sub(PIPE.cut(x), middle), like), end) for x in self.read(mean.at)
         ]
         return self.given({self.out_type(p): values for p in self.own})
-
-
-def _round(plan: UnitPlan, own: Sequence[Passing]) -> list[Passing]:
-    """List the jobs of a round in order, those of one operator alone."""
-    by_name = {p.job.task.name: p for p in own}
-    return [by_name[j.task.name] for j, _ in in_order(plan) if j.task.name in by_name]

@@ -1,6 +1,7 @@
 """A norm unit: bits of `rms_norm` and `center`, cycles of the model, tasks one after another."""
 
 import random
+from functools import cache
 
 import pytest
 
@@ -10,7 +11,9 @@ from cosim.ir.graph import GraphBuilder
 from cosim.ir.types import TensorType, i
 from cosim.machine import load_machine
 from cosim.ops import Center, RmsNorm
-from rtl.units import norm
+from quant.from_config import lower_config
+from quant.recipes import find_recipe
+from rtl.units import norm, vectors
 from rtl.units.plan import unit_plans
 from rtl.units.unit import unit_block
 from tests.hw_models import graphs
@@ -79,6 +82,38 @@ def test_a_model_has_one_unit_for_its_norms_with_an_eps_per_layer(lanes):
     run(filled(graphs.small_mamba2()), lanes, 8, 1, ("random", "ends"))
 
 
+@cache
+def lightmamba(layers=3):
+    """Return LightMamba's released graph at small sizes, its constants drawn at their ends."""
+    config = graphs.Mamba2(
+        vocab_size=50, hidden_size=24, intermediate_size=48, state_size=8,
+        num_hidden_layers=layers, num_heads=3, head_dim=16, n_groups=1,
+    )  # fmt: skip
+    return filled(lower_config("small", config, find_recipe("lightmamba")), "ends")
+
+
+@pytest.mark.parametrize("lanes", [4, 5, 16])
+def test_norms_by_table_stand_beside_one_by_root(lanes):
+    """Two tables, a weight for each element and layer, and the last norm of another operator."""
+    plan = norm_of(lightmamba(), lanes, 8)
+    assert {plan.folded.ops(j.task.nodes[0])[0].name for j in plan.jobs} == {
+        "rms_norm", "rms_table",
+    }  # fmt: skip
+    run(lightmamba(), lanes, 8, 1, ("random", "lo", "ends", "zero"))
+
+
+@pytest.mark.parametrize("how", ["_tables", "_weights"])
+def test_a_wrong_table_or_weight_would_be_seen(monkeypatch, how):
+    old = getattr(norm._Tabled, how)
+    broken = {
+        "_tables": lambda s: (old(s)[0], [[0] * len(own) for own in old(s)[1]]),
+        "_weights": lambda s, at: old(s, at)[::-1],
+    }[how]
+    monkeypatch.setattr(norm._Tabled, how, broken)
+    with pytest.raises(AssertionError):
+        run(lightmamba(), 4, 8, 1, ("random", "ends"))
+
+
 def eps_of(k):
     return RmsNorm(4, 1 + 3 * 10**9 * k, i(16))
 
@@ -93,7 +128,9 @@ def test_each_layer_has_its_own_eps(monkeypatch):
     plan = norm_of(graphs.model_of(b), 4, 4)
     assert plan.turns == 3
     run(graphs.model_of(b), 4, 4, 5)
-    monkeypatch.setattr(norm.Counters, "by_turn", lambda s, v, at: s.by_job([o[0] for o in v], at))
+    monkeypatch.setattr(
+        vectors.Counters, "by_turn", lambda s, v, at: s.by_job([o[0] for o in v], at)
+    )
     with pytest.raises(AssertionError):
         run(graphs.model_of(b), 4, 4, 5)
 
@@ -103,11 +140,11 @@ def test_the_checks_see_a_broken_unit(monkeypatch, what):
     model = singles((RmsNorm(6, 5, i(16)), (4, 32), "i16"))
     run(model, 4, 8, 1, ("random",))
     if what == "waits too short":
-        monkeypatch.setattr(norm, "most_waiting", lambda *_: 8)
+        monkeypatch.setattr(vectors, "most_waiting", lambda *_: 8)
     else:
-        summed = norm._Vectors.summed
+        summed = vectors.Vectors.summed
         monkeypatch.setattr(
-            norm._Vectors, "summed",
+            vectors.Vectors, "summed",
             lambda s, *a: (setattr(s, "opens", s.opens & ~s.opens), summed(s, *a))[1],
         )  # fmt: skip
     with pytest.raises(AssertionError):
