@@ -1,11 +1,11 @@
 """Choose a design for a machine and an objective by search, and say what was tried and what binds.
 
 The search starts from the rules of `cosim.design.default_design` and climbs: of all single moves
-(a width up or down, a matrix unit of another shape, another order of rows, a place, more weights
-ahead, more or fewer tokens to a fetch of weights) it takes the best that keeps the budget, until
-none gains `WORTH`; then of all pairs of moves of two widths (what one gives up, the other may
-take). At last the FIFOs are sized (`hw_models/depths.py`). What it finds is the best among its
-neighbours, not proved the best of all.
+(a width up or down, a matrix unit of another shape, one for all projections or one for each,
+another order of rows, a place, more weights ahead, more or fewer tokens to a fetch of weights) it
+takes the best that keeps the budget, until none gains `WORTH`; then of all pairs of moves of two
+widths (what one gives up, the other may take). At last the FIFOs are sized
+(`hw_models/depths.py`). What it finds is the best among its neighbours, not proved the best of all.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Literal, get_args
 
 from cosim.design import Choices, Design, Workload, default_design
 from cosim.design.account import moved_bits
-from cosim.design.choices import DECODE, Order
+from cosim.design.choices import DECODE, Order, Sharing
 from cosim.design.plan import Place
 from cosim.design.shapes import linear_shapes
 from cosim.ir.errors import UserError
@@ -296,6 +296,8 @@ class _Search:
                 if order != at.order:
                     yield f"rows {order}", replace(at, order=order)
         yield from self._tiles(at)
+        other_matrix: Sharing = "separate" if at.matrix == "shared" else "shared"
+        yield f"matrix {other_matrix}", replace(at, matrix=other_matrix)
         for name, place in at.places or ():
             other: Place = "memory" if place == "chip" else "chip"
             places = dict(at.places or ()) | {name: other}

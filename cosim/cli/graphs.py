@@ -50,12 +50,15 @@ def simulate(args: argparse.Namespace) -> int:
     phase = "prefill" if args.prefill else "decode"
     load = Workload(phase, args.prefill or 1, args.batch, args.context)  # type: ignore[arg-type]
     name = args.recipe or model.name
-    found, trace = simulate_graph(name, model, machine, load, args.slack)
+    found, trace = simulate_graph(name, model, machine, load, args.slack, args.objective)
     if args.trace:
         from cosim.flow.outputs import trace_document
 
         write_file(args.trace, json.dumps(trace_document({found.speed.recipe: trace})) + "\n")
-    return print_tables(args, found.tables(), {"design": found.costs.design})
+    facts = {"design": found.costs.design}
+    if found.mapping:
+        facts["mapper"] = found.mapping
+    return print_tables(args, found.tables(), facts)
 
 
 def _published(args: argparse.Namespace) -> Model | None:

@@ -13,6 +13,7 @@ DESCRIPTION = (
 )
 EPILOG = "Start with `cosim demo`. Exit status: 0 fine, 1 bits differ, 2 bad input, 130 stopped."
 RECIPE_HELP = "recipe, such as w4a4 or w4a4-rtn; `cosim models` lists them"
+OBJECTIVES = ("latency", "throughput", "energy", "area")
 GRAPH_HELP = "a graph folder, or a run folder together with --recipe"
 
 
@@ -173,6 +174,10 @@ def _workload(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--context", type=_count, default=0, help="tokens seen before (default: %(default)s)"
     )
+    parser.add_argument(
+        "--objective", choices=OBJECTIVES,
+        help="search a design for it and say why (about a minute for large models; default: rules)",
+    )  # fmt: skip
     parser.add_argument(
         "--slack", type=_percent, metavar="PERCENT",
         help="make the FIFOs the smallest that let a token take so much longer, such as 0 or 1",

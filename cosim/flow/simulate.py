@@ -20,6 +20,7 @@ from cosim.machine import Machine
 from hw_models.depths import smallest_depths, unsized_text
 from hw_models.energy_gpu import GPUS, decode_bytes, gpu_row
 from hw_models.evaluate import Evaluator
+from hw_models.mapper import Goal, Objective, map_model
 from hw_models.serve import serve
 from hw_models.simulate import Simulation
 from hw_models.storage import account
@@ -56,6 +57,7 @@ class Simulated:
     gpus: tuple[BaselineRow, ...]
     phases: tuple[PhaseRow, ...]
     first_token_s: float
+    mapping: str
     notes: tuple[str, ...]
 
     def tables(self) -> tuple[Table, ...]:
@@ -82,14 +84,21 @@ def simulate_graph(
     machine: Machine,
     load: Workload | None = None,
     slack: float | None = None,
+    objective: Objective | None = None,
 ) -> tuple[Simulated, list[dict[str, object]]]:
     """Simulate a workload of a graph on a machine; return the costs and the timeline's events.
 
     `load` None generates one token of one sequence; the figures are those of its first phase.
-    `slack` makes the FIFOs the smallest that let a token take so much longer, as a share.
+    `slack` makes the FIFOs the smallest that let a token take so much longer, as a share;
+    `objective` searches a design for it, where the rules would give one.
     """
     load = load or Workload()
-    design, fifos = default_design(model, machine, workload=load), ""
+    if objective is None:
+        design, mapping = default_design(model, machine, workload=load), ""
+    else:
+        mapped = map_model(model, machine, Goal(objective, workload=load, slack=None))
+        design, mapping = mapped.design, mapped.text()
+    fifos = ""
     if slack is not None:
         evaluator = Evaluator(model, machine)
         depths = smallest_depths(evaluator, design.choices, slack)
@@ -160,6 +169,7 @@ def simulate_graph(
         gpus=_gpus(recipe, model) if model.is_causal and load == Workload() else (),
         phases=tuple(_phase(recipe, p) for p in served.phases),
         first_token_s=served.first_token_cycles / found.ceilings.clock_hz,
+        mapping=mapping,
         notes=(*found.notes, fifos or unsized_text(found.design)),
     )
     return simulated, found.trace_events()

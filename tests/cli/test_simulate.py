@@ -2,11 +2,14 @@
 
 import csv
 import json
+from typing import get_args
 
 import pytest
 
+from cosim.cli.parser import OBJECTIVES
 from cosim.flow.simulate import simulate_graph
 from cosim.machine import list_machines, load_machine
+from hw_models.mapper import Objective
 from quant.configs import find_config
 from quant.from_config import lower_config
 from quant.recipes import find_recipe
@@ -113,9 +116,25 @@ def test_a_prompt_and_the_tokens_after_it_are_two_phases(done):
     assert "FIFO depths: by rule" in command("simulate", done / "run", "--recipe", "w8a8-rtn").out
 
 
+def test_the_objectives_of_the_parser_are_those_of_the_mapper():
+    assert get_args(Objective) == OBJECTIVES
+
+
+@pytest.mark.slow
+def test_a_design_that_is_searched_says_why(done):
+    ran = command("simulate", done / "run", "--recipe", "w8a8-rtn", "--prefill", "9",
+                  "--objective", "area", "--slack", "0")  # fmt: skip
+    assert "mapper: model on u280 for area of prefill of 9 tokens: " in ran.out
+    assert "% of what the products allow" in ran.out
+    assert "refused at the end:" in ran.out
+    assert "matrix separate: area +" in ran.out
+    assert "FIFO depths: the smallest for a slack of 0 %" in ran.out
+
+
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
+        (("--objective", "beauty"), "invalid choice: 'beauty'"),
         (("--prefill", "0"), "0 is not at least 1"),
         (("--context", "-4"), "-4 is not at least 0"),
         (("--slack", "-1"), "-1 is not 0 to 1000"),
