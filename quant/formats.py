@@ -35,18 +35,21 @@ class ActFormat:
 class SsmFormat:
     """Say how the recurrent part is quantised; every re-quantisation there is a shift.
 
-    The defaults give the operands of its multipliers 12 bits: a DSP multiplies 27 x 18, so that 8
-    would save nothing on an FPGA, and they cost accuracy.
+    The defaults give the operands of its multipliers 18 bits: a DSP multiplies 27 x 18, so that
+    fewer would save nothing there on an FPGA, and they cost accuracy.
 
-    Bits of the convolution's input and taps, of x, B and C, of dt and of the fraction of the
-    decay's complement; the state's format; bits of the embedding. `headroom` is the room that
-    values of 16 bits and more keep above their calibrated maximum. A state per channel (Mamba-1)
-    has a format of its own: no norm follows it, and it spans more decades.
+    Bits of the convolution's input and taps, of x, B and C, of what enters and leaves the tables
+    (convolution's output, gate, dt before softplus), of dt and of the fraction of the decay's
+    complement; the state's format; bits of the embedding. `headroom` is the room that values keep
+    above their calibrated maximum, so that other text than the calibration's does not clip. A
+    state per channel (Mamba-1) has a format of its own: no norm follows it, and it spans more
+    decades.
     """
 
-    conv_bits: int = 12
-    tap_bits: int = 12
-    operand_bits: int = 12
+    conv_bits: int = 18
+    tap_bits: int = 18
+    operand_bits: int = 18
+    value_bits: int = 18
     state: StateFormat = "int16"
     channel_state: StateFormat = "int24"
     dt_bits: int = 24

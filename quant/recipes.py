@@ -29,29 +29,28 @@ class Recipe:
 # layers and 8 % of typeseg's, yet sensitive. They keep 8 bits in every recipe, baselines included.
 SENSITIVE = ("x_proj", "dt_proj", "lm_head")
 WEIGHT_GROUP = 128
-ACT_GROUP = 16
-ACT_MANTISSA_BITS = 2
+ACT_GROUP = 8
+ACT_MANTISSA_BITS = 3
 
 
 def rotated(name: str, weight_bits: int, act_bits: int) -> Recipe:
     """Make a recipe with rotations, searched weight scales and dynamic activation scales.
 
-    Each group of 16 activations has a scale of its own per token, with two mantissa bits (1, 1.25,
-    1.5 or 1.75 times a power of two).
+    Each group of 8 activations has a scale of its own per token, with three mantissa bits (8 to 15
+    eighths of a power of two).
     """
     eight = ActFormat(8, group=ACT_GROUP, mantissa_bits=ACT_MANTISSA_BITS)
     four = weight_bits < 8
     return Recipe(
         name,
-        f"rotated; weights {weight_bits} bits, {'GPTQ' if four else 'nearest'}; linear inputs "
-        f"{act_bits} bits, dynamic",
+        f"rotated; weights {weight_bits} bits, GPTQ; linear inputs {act_bits} bits, dynamic",
         (
             FoldNorms(),
             RotateResidual(),
             RotateOut(),
             QuantiseWeights(
                 WeightFormat(weight_bits, WEIGHT_GROUP if four else 0),
-                "gptq" if four else "nearest",
+                "gptq",
                 tuple((kind, WeightFormat(8)) for kind in SENSITIVE),
             ),
             LowerGraph(

@@ -57,7 +57,7 @@ def _convolve(chain: Chain, src: Source[Config], layer: int) -> None:
         src.ssm,
     )
     top = src.ranges.of(f"{p}.x", (c.intermediate_size,))
-    act = silu_of(em, f"{p}.act", conv, top, src.ssm.headroom)
+    act = silu_of(em, f"{p}.act", conv, top, src.ssm)
     for port, value in selective_operands(em, src, layer, act, c.time_step_floor).items():
         chain.give(port, value)
     chain.close()

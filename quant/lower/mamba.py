@@ -41,7 +41,7 @@ def _mixer(em: Emitter, src: Source[Config], layer: int, r: Fx) -> Fx:
         src.ranges.of(f"{p}.conv", (inner,)),
         src.ssm,
     )
-    act = silu_of(em, f"{p}.act", conv, src.ranges.of(f"{p}.x", (inner,)), src.ssm.headroom)
+    act = silu_of(em, f"{p}.act", conv, src.ranges.of(f"{p}.x", (inner,)), src.ssm)
     operands = selective_operands(em, src, layer, act, 0.0)
     y = selective_scan(em, src, layer, operands, float(src.ranges.of(f"{p}.y", (inner,)).max()))
     return gate_and_project(em, src, layer, y, z, None)

@@ -65,8 +65,8 @@ def _mixer(em: Emitter, src: Source[Config], layer: int, r: Fx) -> Fx:
         cut = None if bias is None else bias[start:stop]
         return section(em, f"{p}.{what}", acc, start, stop, i(bits), frac, cut)
 
-    z = part("z", 0, inner, 16, src.ssm.headroom, False)
-    conv_in = part("conv_in", inner, inner + conv_size, src.ssm.conv_bits, 1.0, True)
+    z = part("z", 0, inner, src.ssm.value_bits, src.ssm.headroom, False)
+    conv_in = part("conv_in", inner, inner + conv_size, src.ssm.conv_bits, src.ssm.headroom, True)
     dt_raw = _dt_raw(em, src, layer, acc, inner + conv_size, bias)
     y = _ssm(em, src, layer, conv_in, dt_raw)
     form = GatedNorm(c.layer_norm_epsilon, c.n_groups, c.norm_before_gate)
@@ -88,8 +88,9 @@ def _dt_raw(
     peak = src.ranges.of(f"{p}.dt_raw", (c.num_heads,)).max()
     if total is not None:
         peak = max(peak, np.abs(total).max())
-    frac = frac_for(np.asarray(peak), i(16), src.ssm.headroom)
-    return section(em, f"{p}.dt_raw", acc, start, start + c.num_heads, i(16), frac, total)
+    wide = i(src.ssm.value_bits)
+    frac = frac_for(np.asarray(peak), wide, src.ssm.headroom)
+    return section(em, f"{p}.dt_raw", acc, start, start + c.num_heads, wide, frac, total)
 
 
 def _ssm(em: Emitter, src: Source[Config], layer: int, conv_in: Fx, dt_raw: Fx) -> Fx:
@@ -113,10 +114,10 @@ def _ssm(em: Emitter, src: Source[Config], layer: int, conv_in: Fx, dt_raw: Fx) 
         t: ranges.of(f"{p}.{t}", (s,))
         for t, s in (("x", inner), ("B", groups * n), ("C", groups * n))
     }
-    act = silu_of(em, f"{p}.act", conv, np.concatenate(list(tops.values())), fmt.headroom)
-    narrow = i(fmt.operand_bits)
+    act = silu_of(em, f"{p}.act", conv, np.concatenate(list(tops.values())), fmt)
+    narrow, room = i(fmt.operand_bits), fmt.headroom
     x = em.requant(
-        f"{p}.x", em.slice(f"{p}.x16", act, 0, inner), narrow, frac_for(tops["x"], narrow, 1.0)
+        f"{p}.x", em.slice(f"{p}.x16", act, 0, inner), narrow, frac_for(tops["x"], narrow, room)
     )
     x = em.reshape(f"{p}.x_heads", x, (groups, per_group, channels, 1))
     growth = np.sqrt(n) if src.state_hadamard else 1.0
@@ -175,5 +176,5 @@ def _state_operand(
         turned = em.node(f"{name}.rotated", Hadamard(c.state_size), [wide.name], wide.frac)
         wide = Fx(turned.name, turned.frac + gained)
     narrow = i(src.ssm.operand_bits)
-    out = em.requant(name, wide, narrow, frac_for(np.asarray(top), narrow, 1.0))
+    out = em.requant(name, wide, narrow, frac_for(np.asarray(top), narrow, src.ssm.headroom))
     return em.reshape(f"{name}_heads", out, (c.n_groups, 1, 1, c.state_size))

@@ -40,11 +40,12 @@ def norm(em: Emitter, name: str, x: Fx, absmax: np.ndarray, epsilon: float, head
     return em.node(name, RmsNorm(out_frac, eps, i(16)), [narrow.name], out_frac)
 
 
-def silu_of(em: Emitter, name: str, x: Fx, absmax: np.ndarray, headroom: float) -> Fx:
-    """Apply SiLU to an i16 value of one binary point, giving i16."""
-    frac = int(frac_for(absmax.max(), i(16), headroom))
+def silu_of(em: Emitter, name: str, x: Fx, absmax: np.ndarray, fmt: SsmFormat) -> Fx:
+    """Apply SiLU to a value of one binary point, giving one of `value_bits`."""
+    wide = i(fmt.value_bits)
+    frac = int(frac_for(absmax.max(), wide, fmt.headroom))
     table = uniform_table(
-        silu, x.uniform, frac, i(16), SILU_REACH, SEGMENTS_LOG2, (ZERO_LINE, UNIT_LINE)
+        silu, x.uniform, frac, wide, SILU_REACH, SEGMENTS_LOG2, (ZERO_LINE, UNIT_LINE)
     )
     return em.table(name, x, table, frac)
 
@@ -59,7 +60,7 @@ def convolution(
     absmax: np.ndarray,
     fmt: SsmFormat,
 ) -> Fx:
-    """Filter x [C] over its last `width` values; taps [width, C], bias [C] or None; out i16."""
+    """Filter x [C] over its last `width` values; taps [width, C], bias [C] or None."""
     channels = em.type(x).shape[0]
     tap_type = i(fmt.tap_bits)
     tap_frac = np.zeros(channels, dtype=np.int64)
@@ -77,7 +78,8 @@ def convolution(
     real_bias = np.zeros(channels) if bias is None and em.has_weights else bias
     b = em.fixed(f"{prefix}.bias", real_bias, (channels,), CONV_BIAS, frac)
     total = em.node(f"{prefix}.fir", Fir(), [pushed.name, w.name, b.name], frac)
-    return em.requant(f"{prefix}.out", total, i(16), frac_for(absmax.max(), i(16), fmt.headroom))
+    wide = i(fmt.value_bits)
+    return em.requant(f"{prefix}.out", total, wide, frac_for(absmax.max(), wide, fmt.headroom))
 
 
 def step_size(
@@ -89,7 +91,7 @@ def step_size(
     limits: tuple[float, float],
     fmt: SsmFormat,
 ) -> Fx:
-    """Apply softplus, an added floor and limits to the i16 value dt + bias; out unsigned [H]."""
+    """Apply softplus, an added floor and limits to the value dt + bias; out unsigned [H]."""
     step = u(fmt.dt_bits)
     frac = min(int(frac_for(absmax.max(), step, 2.0)), step.bits)
     table = uniform_table(

@@ -32,13 +32,13 @@ def gate_and_project(
 ) -> Fx:
     """Emit out_proj(H norm(y SiLU(z))) as i32 in the residual's binary point.
 
-    y (i24 before a norm, else i28) and z (i16) have one binary point each; `gated_norm` None
+    y (i24 before a norm, else i28) and z have one binary point each; `gated_norm` None
     leaves the norm out.
     """
     c, p = src.config, f"layers.{layer}"
     inner, headroom = c.intermediate_size, src.ssm.headroom
     matrix = f"backbone.layers.{layer}.mixer.out_proj.weight"
-    gate = silu_of(em, f"{p}.gate", z, src.ranges.of(f"{p}.gate", (inner,)), headroom)
+    gate = silu_of(em, f"{p}.gate", z, src.ranges.of(f"{p}.gate", (inner,)), src.ssm)
     top = src.ranges.of(f"{p}.gated", (inner,)).max()
     if gated_norm is not None and gated_norm.before_gate:
         y = _grouped_norm(em, src, f"{p}.gated_norm", y, gated_norm)
@@ -95,7 +95,7 @@ def project_in(em: Emitter, src: Source[Any], layer: int, r: Fx, epsilon: float)
     )
     bias = src.bias(matrix.replace(".weight", ".bias"))
     first, second = (None, None) if bias is None else (bias[:inner], bias[inner:])
-    bits = i(src.ssm.conv_bits)
+    bits, wide = i(src.ssm.conv_bits), i(src.ssm.value_bits)
     conv_in = section(
         em,
         f"{p}.conv_in",
@@ -103,7 +103,7 @@ def project_in(em: Emitter, src: Source[Any], layer: int, r: Fx, epsilon: float)
         0,
         inner,
         bits,
-        frac_for(src.ranges.of(f"{p}.conv_in", (inner,)), bits, 1.0),
+        frac_for(src.ranges.of(f"{p}.conv_in", (inner,)), bits, src.ssm.headroom),
         first,
     )
     z = section(
@@ -112,8 +112,8 @@ def project_in(em: Emitter, src: Source[Any], layer: int, r: Fx, epsilon: float)
         acc,
         inner,
         2 * inner,
-        i(16),
-        frac_for(src.ranges.of(f"{p}.z", (inner,)).max(), i(16), src.ssm.headroom),
+        wide,
+        frac_for(src.ranges.of(f"{p}.z", (inner,)).max(), wide, src.ssm.headroom),
         second,
     )
     return conv_in, z

@@ -1,6 +1,6 @@
 """Lower the selective scan of Mamba-1 and its bidirectional sister: a state [D, N].
 
-Glossary: `act` is SiLU(conv) as i16 [D]; x the same narrowed for the scan; dt, B, C come from it
+Glossary: `act` is SiLU(conv) [D]; x the same narrowed for the scan; dt, B, C come from it
 through x_proj and dt_proj; v = dt |A| and k = 1 - exp(-v), one per channel and state.
 """
 
@@ -27,9 +27,9 @@ def selective_operands(
     """Emit x [D], dt [D], B [N] and C [N] from act [D]."""
     c, p, mixer = src.config, f"layers.{layer}", f"backbone.layers.{layer}.mixer"
     inner, n, rank = c.intermediate_size, c.state_size, c.time_step_rank
-    narrow = i(src.ssm.operand_bits)
+    narrow, room = i(src.ssm.operand_bits), src.ssm.headroom
     x_top = src.ranges.of(f"{p}.x", (inner,))
-    x = em.requant(f"{p}.x", act, narrow, frac_for(x_top, narrow, 1.0))
+    x = em.requant(f"{p}.x", act, narrow, frac_for(x_top, narrow, room))
     acc = lower_linear(
         em,
         f"{p}.x_proj",
@@ -46,9 +46,9 @@ def selective_operands(
         cut = None if bias is None else bias[start : start + size]
         return section(em, f"{p}.{what}", acc, start, start + size, i(bits), frac, cut)
 
-    dt_rank = part("dt_rank", 0, rank, 16, src.ssm.headroom)
-    b = part("B", rank, n, src.ssm.operand_bits, 1.0)
-    c_out = part("C", rank + n, n, src.ssm.operand_bits, 1.0)
+    dt_rank = part("dt_rank", 0, rank, src.ssm.value_bits, src.ssm.headroom)
+    b = part("B", rank, n, src.ssm.operand_bits, room)
+    c_out = part("C", rank + n, n, src.ssm.operand_bits, room)
     matrix = f"{mixer}.dt_proj.weight"
     acc = lower_linear(
         em,
@@ -63,8 +63,9 @@ def selective_operands(
     top = src.ranges.of(f"{p}.dt_raw", (inner,)).max()
     if dt_bias is not None:
         top = max(top, np.abs(dt_bias).max())
-    frac = frac_for(np.asarray(top), i(16), src.ssm.headroom)
-    raw = section(em, f"{p}.dt_raw", acc, 0, inner, i(16), frac, dt_bias)
+    wide = i(src.ssm.value_bits)
+    frac = frac_for(np.asarray(top), wide, src.ssm.headroom)
+    raw = section(em, f"{p}.dt_raw", acc, 0, inner, wide, frac, dt_bias)
     dt = step_size(
         em, f"{p}.dt", raw, src.ranges.of(f"{p}.dt", (inner,)), floor, (0.0, np.inf), src.ssm
     )

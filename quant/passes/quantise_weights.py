@@ -15,7 +15,8 @@ from quant.passes.draft import Draft, Pass
 from quant.weights import WeightFormat, quantise_matrix
 
 Rounding = Literal["nearest", "gptq", "qronos"]
-MOST_ROWS = 4096
+# Of calibration inputs that GPTQ and Qronos see: whole windows, evenly spaced over all of them.
+MOST_ROWS = 10240
 
 
 def kind_of(matrix: str) -> str:
@@ -37,17 +38,17 @@ class QuantiseWeights(Pass):
     def apply(self, draft: Draft, calibration: Tensor) -> Draft:
         """Quantise layer by layer; later layers see the inputs that earlier ones now give."""
         model, matrices = draft.model, dict(draft.matrices)
-        formats = dict(self.kinds)
+        formats, seen = dict(self.kinds), spread(calibration, MOST_ROWS)
         for matrix, tap in linears(model):
             fmt = formats.get(kind_of(matrix), self.default)
             gain = self.gain(draft, matrix)
             weight = model.weights[matrix] * gain
             done = quantise_matrix(weight, fmt)
             if self.rounding != "nearest":
-                now = collect_inputs(model, calibration, {tap})[tap][:MOST_ROWS]
+                now = collect_inputs(model, seen, {tap})[tap][:MOST_ROWS]
                 float_inputs = now
                 if self.rounding == "qronos":
-                    float_inputs = collect_inputs(draft.model, calibration, {tap})[tap][:MOST_ROWS]
+                    float_inputs = collect_inputs(draft.model, seen, {tap})[tap][:MOST_ROWS]
                 codes = round_weights(
                     weight, done.scales(), fmt.bits, float_inputs / gain, self.rounding, now / gain
                 )
@@ -59,6 +60,14 @@ class QuantiseWeights(Pass):
     def gain(self, draft: Draft, matrix: str) -> float:
         """Return what the matrix takes over from what stands online before it."""
         return online_gain(draft, matrix)
+
+
+def spread(tokens: Tensor, most: int) -> Tensor:
+    """Return every k-th window of tokens [B, T], the least k with which `most` tokens suffice.
+
+    The first windows alone would be of one kind where a calibration text is sorted by kind.
+    """
+    return tokens[:: max(1, -(-tokens.numel() // most))]
 
 
 def online_gain(draft: Draft, matrix: str) -> float:
