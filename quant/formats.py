@@ -7,6 +7,7 @@ from typing import Literal
 
 from cosim.ir.errors import UserError
 
+ROOMY_BITS = 16
 StateFormat = Literal["int8 group", "int16", "int24"]
 
 
@@ -38,15 +39,17 @@ class SsmFormat:
     The defaults give the operands of its multipliers 18 bits: a DSP multiplies 27 x 18, so that
     fewer would save nothing there on an FPGA, and they cost accuracy.
 
-    Bits of the convolution's input and taps, of x, B and C, of what enters and leaves the tables
-    (convolution's output, gate, dt before softplus), of dt and of the fraction of the decay's
-    complement; the state's format; bits of the embedding. `headroom` is the room that values keep
-    above their calibrated maximum, so that other text than the calibration's does not clip. A
-    state per channel (Mamba-1) has a format of its own: no norm follows it, and it spans more
-    decades.
+    Bits of the convolution's input (which its window stores) and taps, of x, B and C, of what
+    enters and leaves the tables (convolution's output, gate, dt before softplus), of dt and of the
+    fraction of the decay's complement; the state's format; bits of the embedding. `headroom` is
+    the room that values of 16 bits and more keep above their calibrated maximum, so that other
+    text than the calibration's does not clip. A state per channel (Mamba-1 and its bidirectional
+    sister) and the convolution before it have widths of their own: no norm follows them, and they
+    span more decades.
     """
 
-    conv_bits: int = 18
+    conv_bits: int = 12
+    channel_conv_bits: int = 18
     tap_bits: int = 18
     operand_bits: int = 18
     value_bits: int = 18
@@ -56,3 +59,7 @@ class SsmFormat:
     decay_bits: int = 20
     embed_bits: int = 16
     headroom: float = 4.0
+
+    def room(self, bits: int) -> float:
+        """Return how many times the calibrated maximum an operand of so many bits must hold."""
+        return self.headroom if bits >= ROOMY_BITS else 1.0

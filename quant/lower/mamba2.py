@@ -66,7 +66,8 @@ def _mixer(em: Emitter, src: Source[Config], layer: int, r: Fx) -> Fx:
         return section(em, f"{p}.{what}", acc, start, stop, i(bits), frac, cut)
 
     z = part("z", 0, inner, src.ssm.value_bits, src.ssm.headroom, False)
-    conv_in = part("conv_in", inner, inner + conv_size, src.ssm.conv_bits, src.ssm.headroom, True)
+    bits = src.ssm.conv_bits
+    conv_in = part("conv_in", inner, inner + conv_size, bits, src.ssm.room(bits), True)
     dt_raw = _dt_raw(em, src, layer, acc, inner + conv_size, bias)
     y = _ssm(em, src, layer, conv_in, dt_raw)
     form = GatedNorm(c.layer_norm_epsilon, c.n_groups, c.norm_before_gate)
@@ -115,7 +116,7 @@ def _ssm(em: Emitter, src: Source[Config], layer: int, conv_in: Fx, dt_raw: Fx) 
         for t, s in (("x", inner), ("B", groups * n), ("C", groups * n))
     }
     act = silu_of(em, f"{p}.act", conv, np.concatenate(list(tops.values())), fmt)
-    narrow, room = i(fmt.operand_bits), fmt.headroom
+    narrow, room = i(fmt.operand_bits), fmt.room(fmt.operand_bits)
     x = em.requant(
         f"{p}.x", em.slice(f"{p}.x16", act, 0, inner), narrow, frac_for(tops["x"], narrow, room)
     )
@@ -176,5 +177,6 @@ def _state_operand(
         turned = em.node(f"{name}.rotated", Hadamard(c.state_size), [wide.name], wide.frac)
         wide = Fx(turned.name, turned.frac + gained)
     narrow = i(src.ssm.operand_bits)
-    out = em.requant(name, wide, narrow, frac_for(np.asarray(top), narrow, src.ssm.headroom))
+    frac = frac_for(np.asarray(top), narrow, src.ssm.room(narrow.bits))
+    out = em.requant(name, wide, narrow, frac)
     return em.reshape(f"{name}_heads", out, (c.n_groups, 1, 1, c.state_size))

@@ -95,7 +95,7 @@ def project_in(em: Emitter, src: Source[Any], layer: int, r: Fx, epsilon: float)
     )
     bias = src.bias(matrix.replace(".weight", ".bias"))
     first, second = (None, None) if bias is None else (bias[:inner], bias[inner:])
-    bits, wide = i(src.ssm.conv_bits), i(src.ssm.value_bits)
+    bits, wide = i(src.ssm.channel_conv_bits), i(src.ssm.value_bits)
     conv_in = section(
         em,
         f"{p}.conv_in",
@@ -103,7 +103,7 @@ def project_in(em: Emitter, src: Source[Any], layer: int, r: Fx, epsilon: float)
         0,
         inner,
         bits,
-        frac_for(src.ranges.of(f"{p}.conv_in", (inner,)), bits, src.ssm.headroom),
+        frac_for(src.ranges.of(f"{p}.conv_in", (inner,)), bits, src.ssm.room(bits.bits)),
         first,
     )
     z = section(

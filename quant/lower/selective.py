@@ -27,7 +27,7 @@ def selective_operands(
     """Emit x [D], dt [D], B [N] and C [N] from act [D]."""
     c, p, mixer = src.config, f"layers.{layer}", f"backbone.layers.{layer}.mixer"
     inner, n, rank = c.intermediate_size, c.state_size, c.time_step_rank
-    narrow, room = i(src.ssm.operand_bits), src.ssm.headroom
+    narrow, room = i(src.ssm.operand_bits), src.ssm.room(src.ssm.operand_bits)
     x_top = src.ranges.of(f"{p}.x", (inner,))
     x = em.requant(f"{p}.x", act, narrow, frac_for(x_top, narrow, room))
     acc = lower_linear(

@@ -16,7 +16,13 @@ from quant.quantise import relative_error
 from quant.weights import WeightFormat
 
 WIDE = SsmFormat(
-    conv_bits=16, tap_bits=16, operand_bits=16, state="int24", channel_state="int24", embed_bits=16
+    conv_bits=16,
+    channel_conv_bits=16,
+    tap_bits=16,
+    operand_bits=16,
+    state="int24",
+    channel_state="int24",
+    embed_bits=16,
 )
 ROTATIONS = (RotateResidual(), RotateOut())
 EIGHT = WeightFormat(8)

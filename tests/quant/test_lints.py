@@ -162,7 +162,8 @@ def test_decay_resolution_counts_the_smallest_seen_over_all_tokens():
 def test_a_run_in_pieces_finds_the_same(monkeypatch, kept):
     model = random_model("mamba2")
     tokens = random_tokens(model, 1, 50)
-    integer = quantise("x", model, RECIPES["w4a4"], tokens).model
+    # Static scales of a few tokens clip on the others.
+    integer = quantise("x", model, RECIPES["w4a4-rtn"], tokens[:, :5]).model
     whole = lint_model(integer, tokens)
     monkeypatch.setattr("quant.lints.MOST_KEPT", kept)
     assert lint_model(integer, tokens) == whole

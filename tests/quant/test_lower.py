@@ -64,7 +64,9 @@ FORMATS = {
     "int16 state": ((), EIGHT, ActFormat(8), states("int16")),
     "int24 state": ((), EIGHT, ActFormat(8), states("int24")),
     "few decay and dt bits": (
-        (), EIGHT, ActFormat(8), SsmFormat(decay_bits=12, dt_bits=16, conv_bits=6, tap_bits=5)
+        (), EIGHT, ActFormat(8), SsmFormat(
+            decay_bits=12, dt_bits=16, conv_bits=6, channel_conv_bits=6, tap_bits=5
+        )
     ),
     "wide": ((), EIGHT, ActFormat(16), WIDE),
     "wide rotated": (ROTATIONS, EIGHT, ActFormat(16), WIDE),
@@ -174,7 +176,8 @@ def test_the_error_falls_as_widths_grow(family):
     tokens = random_tokens(model, 2, 40)
 
     def found(act_bits, operand_bits, form):
-        ssm = states(form, conv_bits=operand_bits, tap_bits=operand_bits,
+        ssm = states(form, conv_bits=operand_bits, channel_conv_bits=operand_bits,
+                     tap_bits=operand_bits,
                      operand_bits=operand_bits, embed_bits=operand_bits)  # fmt: skip
         draft = lowered(model, (), EIGHT, ActFormat(act_bits), ssm, tokens)
         return error(draft, draft.model, tokens)
