@@ -11,7 +11,7 @@ from quant.lower.source import Source
 from quant.models import bimamba, mamba, mamba2
 from quant.passes.lightmamba import HEAD_ACT, LowerLightMamba, RotateWeighted
 from quant.passes.lower_graph import LOWERINGS, LowerGraph
-from quant.passes.quantise_weights import QuantiseWeights, kind_of
+from quant.passes.quantise_weights import QuantiseWeights
 from quant.passes.rotate_online import RotateOut, RotateState
 from quant.passes.rotate_residual import RotateResidual
 from quant.recipes import Recipe
@@ -37,11 +37,8 @@ def lower_config(name: str, config: AnyConfig, recipe: Recipe) -> Model:
         model, shapes = mamba2.Mamba2(config, {}), mamba2.weight_shapes(config)
     else:
         model, shapes = bimamba.BiMamba(config, {}), bimamba.weight_shapes(config)
-    formats = dict(quantise.kinds)
     matrices = {
-        matrix: IntWeight(
-            formats.get(kind_of(matrix), quantise.default), (shapes[matrix][0], shapes[matrix][1])
-        )
+        matrix: IntWeight(quantise.format_of(model, matrix), (shapes[matrix][0], shapes[matrix][1]))
         for matrix, _ in linears(model)
     }
     source = Source(

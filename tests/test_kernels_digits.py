@@ -6,7 +6,7 @@ import torch
 
 from cosim.ir.types import TensorType, i, u
 from cosim.kernels import digits
-from cosim.kernels.digits import DigitLinear, digit_count, split_rows, sum_digits
+from cosim.kernels.digits import DigitLinear, digit_count, folding_pays, split_rows, sum_digits
 from cosim.kernels.linear import PreparedLinear
 from cosim.ops import Linear
 from cosim.ops.group_scale import code_bounds
@@ -64,6 +64,8 @@ def linear(k, rows, weight_group, act_group, mantissa, highest, q_type):
         (100, 40, 16, 0, 20, i(8)),  # weight groups that cut groups of activations
         (96, 48, 0, 0, 0, i(16)),  # wide activations without scales
         (64, 32, 64, 3, 40, i(8)),  # one scale per token
+        (192, 16, 8, 3, 72, i(8)),  # weights in digits as well
+        (195, 17, 8, 3, 72, i(6)),  # the same, with ragged groups
     ],
 )
 @pytest.mark.parametrize("block", [1, 7 * 5 * 3, 1 << 18])
@@ -96,6 +98,34 @@ def test_operands_may_be_views_and_the_largest_sums_are_exact():
     codes = torch.full((4, 9), 89, dtype=torch.int32)[:, 2:6]
     want = 64 * 128 * 128 * 255 * (5 << 22)
     assert prepared.product(q, codes).tolist() == [[want] * 3] * 4
+
+
+@has_int8
+def test_the_largest_sums_are_exact_where_weights_are_cut_into_digits():
+    op, types = linear(128, 3, 8, 16, 2, 89, i(8))
+    w, m = np.full((3, 128), -128), np.full((3, 16), 255)
+    w[1], w[2] = 127, np.resize([-128, 127], 128)
+    prepared = PreparedLinear(op, types, [None, w, m], CPU, True)
+    assert [len(planes) for _, planes in prepared.digits.parts] == [2]
+    q, codes = torch.full((1, 128), -128), torch.full((1, 8), 89)
+    unit = 128 * 128 * 255 * (5 << 22)
+    assert prepared.product(q, codes).tolist() == [[unit * 128, -unit * 127, unit // 2]]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "pays"),
+    [
+        ({"k": 192, "weight_group": 16}, True),
+        ({"k": 192, "weight_group": 192}, False),  # one pass as it is
+        ({"k": 512, "weight_group": 128}, False),  # four passes cost less than twice the product
+        ({"k": 1 << 17, "weight_group": 16}, False),  # a digit's sum would leave int32
+        ({"k": 192, "weight_group": 16, "mantissa": 0, "highest": 39}, False),  # all sums, int64
+    ],
+)
+def test_weights_are_cut_into_digits_where_that_is_exact_and_pays(sizes, pays):
+    defaults = {"rows": 3, "act_group": 8, "mantissa": 3, "highest": 72, "q_type": i(8)}
+    op, types = linear(**{**defaults, **sizes})
+    assert folding_pays(op, types, np.full(types[1].shape, 100)) is pays
 
 
 def test_digits_are_left_out_where_they_would_not_be_exact_or_fast(monkeypatch):

@@ -8,6 +8,10 @@ Glossary (n tokens, K columns, R rows of weights):
     x_d  [n, K]     its digits, each in -128..127: x = sum over d of 256^d x_d
     P_d  [n, R]     x_d W^T of the columns of one weight group, int32
     y    [n, R]     sum over weight groups g of m[r, g] sum over d of 256^d P_d
+
+Many small groups would cost a pass over the products each. Then the weights are scaled and cut
+into digits as well, W m = sum over e of 256^e W_e, and all columns are one group:
+    y    [n, R]     sum over e of 256^e sum over d of 256^d x_d W_e^T
 """
 
 from __future__ import annotations
@@ -30,6 +34,8 @@ MOST_DIGITS = 6
 INT64_LIMIT = 1 << 63
 # Products held at once, all digits of a block of tokens: 1 MiB, the L2 cache of a core.
 BLOCK_INTEGERS = 1 << 18
+# What a pass over the products of a block costs, in columns of an int8 product.
+PASS_COLUMNS = 64
 # Code 0 without mantissa bits is the scale 1.
 NO_CODES = np.zeros(1, dtype=np.int32)
 
@@ -114,15 +120,14 @@ class DigitLinear:
         self.k = types[0].shape[0]
         self.digits = digit_count(*scaled_bounds(op, types))
         self.out = op.infer(types)
-        edges = group_edges(op, self.k)
-        self.parts = [
-            (
-                (first, last),
-                torch.from_numpy(w[:, first:last]).to(torch.int8).t().contiguous(),
-                np.ascontiguousarray(m[:, g]),
-            )
-            for g, (first, last) in enumerate(edges)
-        ]
+        self.parts = (
+            [((0, self.k), _weight_digits(op, w, m))]
+            if folding_pays(op, types, w)
+            else [
+                ((first, last), [(_int8(w[:, first:last]), np.ascontiguousarray(m[:, g]))])
+                for g, (first, last) in enumerate(group_edges(op, self.k))
+            ]
+        )
 
     @staticmethod
     def applies(op: Linear, types: Sequence[TensorType], w: np.ndarray) -> bool:
@@ -153,7 +158,7 @@ class DigitLinear:
             mantissa_bits, group = self.op.mantissa_bits, self.op.act_group
         y = torch.empty((rows, self.out.shape[0]), dtype=carrier(self.out.peak))
         block = max(1, min(rows, BLOCK_INTEGERS // (self.digits * y.shape[1])))
-        for k, (columns, w, multiplier) in enumerate(self.parts):
+        for k, (columns, planes) in enumerate(self.parts):
             # Both are used again for every block, so that they stay in the cache.
             x = torch.empty((self.digits, block, columns[1] - columns[0]), dtype=torch.int8)
             products = torch.empty((self.digits * block, y.shape[1]), dtype=torch.int32)
@@ -174,10 +179,39 @@ class DigitLinear:
                     columns,
                     x.numpy(),
                 )
-                torch._int_mm(x.view(-1, x.shape[2]), w, out=products)
-                shaped = products.view(self.digits, some.shape[0], -1)
-                sum_digits(shaped.numpy(), multiplier, k == 0, some.numpy())
+                shaped = products.view(self.digits, some.shape[0], -1).numpy()
+                for e, (w, multiplier) in enumerate(planes):
+                    torch._int_mm(x.view(-1, x.shape[2]), w, out=products)
+                    sum_digits(shaped, multiplier, k + e == 0, some.numpy())
         return y.view(*lead, -1)
+
+
+def _int8(w: np.ndarray) -> torch.Tensor:
+    """Lay weights [R, k] out for the int8 product, [k, R]."""
+    return torch.from_numpy(w).to(torch.int8).t().contiguous()
+
+
+def _weight_digits(
+    op: Linear, w: np.ndarray, m: np.ndarray
+) -> list[tuple[torch.Tensor, np.ndarray]]:
+    """Scale the weights and cut them into digits, each with its power of 256 for every row."""
+    x = w.astype(np.int64) * np.repeat(m.astype(np.int64), op.weight_group, axis=1)[:, : w.shape[1]]
+    planes = []
+    for e in range(digit_count(int(x.min()), int(x.max()))):
+        digit = ((x + 128) & 255) - 128
+        planes.append((_int8(digit), np.full(w.shape[0], 256**e, dtype=np.int64)))
+        x = (x - digit) >> 8
+    return planes
+
+
+def folding_pays(op: Linear, types: Sequence[TensorType], w: np.ndarray) -> bool:
+    """Tell whether digits of scaled weights are exact and cost less than a product per group."""
+    k, groups = types[0].shape[0], len(group_edges(op, types[0].shape[0]))
+    most = types[2].peak
+    planes = digit_count(min(int(w.min()) * most, 0), max(int(w.max()) * most, 0))
+    digits = digit_count(*scaled_bounds(op, types))
+    exact = k << 14 < INT8_EXACT and k << 15 + 8 * (digits + planes - 2) < INT64_LIMIT
+    return exact and planes * (k + PASS_COLUMNS) < k + groups * PASS_COLUMNS
 
 
 def group_edges(op: Linear, k: int) -> list[tuple[int, int]]:

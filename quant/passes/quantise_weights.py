@@ -10,7 +10,8 @@ from torch import Tensor
 
 from quant.brevitas_bridge import round_weights
 from quant.calibrate import collect_inputs
-from quant.family import linears, with_weights
+from quant.family import FloatModel, linears, with_weights
+from quant.models.mamba2 import Mamba2
 from quant.passes.draft import Draft, Pass
 from quant.weights import WeightFormat, quantise_matrix
 
@@ -26,11 +27,16 @@ def kind_of(matrix: str) -> str:
 
 @dataclass(frozen=True)
 class QuantiseWeights(Pass):
-    """Quantise matrices by `default`, or by the format given for their kind of layer."""
+    """Quantise matrices by `default`, or by the format given for their kind of layer.
+
+    `channel_group`: columns that share a multiplier in models with a state per channel (Mamba-1
+    and its bidirectional sister), where no norm evens out what the scan gives; None: as elsewhere.
+    """
 
     default: WeightFormat
     rounding: Rounding = "nearest"
     kinds: tuple[tuple[str, WeightFormat], ...] = field(default=())
+    channel_group: int | None = None
 
     name: ClassVar[str] = "quantise_weights"
     keeps_function: ClassVar[bool] = False
@@ -38,9 +44,9 @@ class QuantiseWeights(Pass):
     def apply(self, draft: Draft, calibration: Tensor) -> Draft:
         """Quantise layer by layer; later layers see the inputs that earlier ones now give."""
         model, matrices = draft.model, dict(draft.matrices)
-        formats, seen = dict(self.kinds), spread(calibration, MOST_ROWS)
+        seen = spread(calibration, MOST_ROWS)
         for matrix, tap in linears(model):
-            fmt = formats.get(kind_of(matrix), self.default)
+            fmt = self.format_of(model, matrix)
             gain = self.gain(draft, matrix)
             weight = model.weights[matrix] * gain
             done = quantise_matrix(weight, fmt)
@@ -56,6 +62,13 @@ class QuantiseWeights(Pass):
             matrices[matrix] = done
             model = with_weights(model, {matrix: done.real() / gain})
         return replace(draft, model=model, matrices=matrices)
+
+    def format_of(self, model: FloatModel, matrix: str) -> WeightFormat:
+        """Return the format of one of a model's matrices."""
+        fmt = dict(self.kinds).get(kind_of(matrix), self.default)
+        if self.channel_group is None or isinstance(model, Mamba2):
+            return fmt
+        return replace(fmt, group=self.channel_group)
 
     def gain(self, draft: Draft, matrix: str) -> float:
         """Return what the matrix takes over from what stands online before it."""
