@@ -147,3 +147,18 @@ def test_an_unknown_recipe_is_one_sentence_that_lists_the_known():
 def test_activation_widths_that_no_unit_multiplies_are_one_sentence(bits):
     with pytest.raises(UserError, match=f"activations of {bits} bits: choose 2 to 16"):
         ActFormat(bits)
+
+
+@pytest.mark.parametrize(
+    ("family", "recipe", "groups"),
+    [
+        ("mamba2", "w8a8", {0}),
+        ("mamba2", "w4a4", {128, 0}),
+        ("mamba", "w8a6", {16}),
+        ("bimamba", "w4a8", {16}),
+        ("bimamba", "w4a8-rtn", {0}),
+    ],
+)
+def test_groups_are_small_only_where_states_are_per_channel(quantised, family, recipe, groups):
+    found = {w.format.group for w in quantised(family, recipe).draft.matrices.values()}
+    assert found == groups
