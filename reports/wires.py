@@ -19,6 +19,7 @@ class WiresCheck:
     """
 
     recipe: str
+    prompt: str
     level: str
     simulator: str
     tokens: int
@@ -47,15 +48,16 @@ class WiresCheck:
     @property
     def sentence(self) -> str:
         """Say where the executions part."""
-        return f"{self.recipe}, {self.simulator}: {self.first or 'all bits and cycles agree'}"
+        where = f"{self.recipe}, {self.prompt!r}, {self.simulator}"
+        return f"{where}: {self.first or 'all bits and cycles agree'}"
 
 
 def table(checks: Sequence[WiresCheck]) -> Table:
     """Print a row per comparison."""
     rows = tuple(
         (
-            c.recipe, f"reference == {c.level} in {c.simulator}", c.tokens, c.integers,
-            c.differences, c.beats or None, c.late if c.beats else None, c.total_cycles,
+            c.recipe, repr(c.prompt), f"reference == {c.level} in {c.simulator}", c.tokens,
+            c.integers, c.differences, c.beats or None, c.late if c.beats else None, c.total_cycles,
             c.cycles_per_token, c.build_seconds, c.simulate_seconds,
             c.total_cycles / c.simulate_seconds, c.first or "all agree",
         )
@@ -63,6 +65,7 @@ def table(checks: Sequence[WiresCheck]) -> Table:
     )  # fmt: skip
     columns = (
         Column("recipe", "recipe"),
+        Column("prompt", "prompt"),
         Column("compared", "compared"),
         Column("tokens", "tokens", "given"),
         Column("integers", "integers", "measured"),

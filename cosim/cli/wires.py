@@ -29,12 +29,12 @@ def design_options(parser: argparse.ArgumentParser) -> None:
         help="on chip, or from a stream that the machine's memory serves (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--machine", default="u280", help="name or YAML file (default: u280)")
-    parser.add_argument("--prompt", default="def ", help="what it reads first (default: 'def ')")
 
 
 def rtl_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `cosim rtl`; those of the graph come before."""
     design_options(parser)
+    parser.add_argument("--prompt", help="what it reads first (default: 'def ')")
     parser.add_argument(
         "--tokens", type=int, help=f"tokens it writes in the golden vectors (default: {TOKENS})"
     )
@@ -56,6 +56,10 @@ def verify_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--simulator", default="", help="pyrtl or compiled; verilator or icarus (default: first)"
     )
+    parser.add_argument(
+        "--prompt", action="append",
+        help="with --level: what it reads first (default: 'def '); may be repeated",
+    )  # fmt: skip
     design_options(parser)
 
 
@@ -102,9 +106,7 @@ def verify(args: argparse.Namespace, graphs: Sequence[tuple[str | None, Model]])
         for recipe, model in graphs:
             design = design_for(model, machine, request)
             label = recipe or model.name
-            found.append(
-                verify_wires(label, model, machine, design, request, args.cycles, progress)
-            )
+            found += verify_wires(label, model, machine, design, request, args.cycles, progress)
     print_tables(args, (table(found),))
     wrong = [check for check in found if not check.is_exact]
     for check in wrong:
@@ -117,8 +119,10 @@ def request_of(args: argparse.Namespace) -> WiresRequest:
     from cosim.flow.wires import WiresRequest
 
     lanes = (LANES,) * 4 if args.lanes is None else args.lanes
+    asked = args.prompt or "def "
+    prompts = (asked,) if isinstance(asked, str) else tuple(asked)
     return WiresRequest(
-        lanes or None, args.weights, args.prompt, args.tokens or TOKENS,
+        lanes or None, args.weights, prompts, args.tokens or TOKENS,
         getattr(args, "level", None) or "verilog", getattr(args, "simulator", ""),
     )  # fmt: skip
 

@@ -47,7 +47,7 @@ class WiresRequest:
 
     lanes: tuple[int, int, int, int] | None = None
     weights: str = "chip"
-    prompt: str = "def "
+    prompts: tuple[str, ...] = ("def ",)
     tokens: int = 16
     level: str = "verilog"
     simulator: str = ""
@@ -107,12 +107,12 @@ def export_design(
         made = elaborate(model, design)
         modules = export_all(made, progress.advance)
     with progress.task("write golden vectors"):
-        golden = written(model, request.prompt, request.tokens, progress)
+        golden = written(model, request.prompts[0], request.tokens, progress)
     with progress.task("predict cycles"):
         cycles = predicted_beats(model, machine, design, golden.tokens)
         feeds = weight_feeds(made, machine)
         whole = Golden(golden.inputs, golden.outputs, cycles, feeds)
-    facts = {"prompt": request.prompt, "machine": machine.name}
+    facts = {"prompt": request.prompts[0], "machine": machine.name}
     return project_files(made, modules, whole, content_hash(model), facts)
 
 
@@ -136,11 +136,13 @@ def verify_wires(
     request: WiresRequest,
     cycles: bool,
     progress: Progress,
-) -> WiresCheck:
-    """Run the accelerator on its own tokens; compare each output, and the cycle of each beat."""
-    tool = request.tool
-    with progress.task(f"reference writes ({label})"):
-        golden = written(model, request.prompt, request.tokens, progress)
+) -> list[WiresCheck]:
+    """Run the accelerator on its own tokens; compare each output, and the cycle of each beat.
+
+    A comparison for each prompt, all from reset.
+    """
+    tool, size = request.tool, vocabulary(model)
+    prompts = {p: prompt_tokens(model.name, size, p) for p in request.prompts}
     started = time.perf_counter()
     made = elaborate(model, design)
     block: Block | Verilog
@@ -148,22 +150,28 @@ def verify_wires(
         in_one = request.level == "pyrtl"
         block = one_block(model, design) if in_one else export_all(made, progress.advance).whole
     build_seconds = time.perf_counter() - started
-    (name,) = golden.inputs
-    prompt = prompt_tokens(model.name, vocabulary(model), request.prompt)
     feeds = weight_feeds(made, machine)
-    around = outside(made, {name: prompt}, golden.tokens, {name: NEXT}, feeds)
+    (name,) = model.inputs
     with progress.task(f"compile for {tool}"):
-        run(made, block, outside(made, {name: prompt[:1]}, weights=feeds), tool)
-    with progress.task(f"simulate in {tool}"):
-        started = time.perf_counter()
-        ran = run(made, block, around, tool)
-        seconds = time.perf_counter() - started
-    told = predicted_beats(model, machine, design, golden.tokens) if cycles else None
-    return _compared(label, request, golden, ran, told, (build_seconds, seconds))
+        first = next(iter(prompts.values()))[:1]
+        run(made, block, outside(made, {name: first}, weights=feeds), tool)
+    found = []
+    for prompt, tokens in prompts.items():
+        with progress.task(f"reference writes after {prompt!r} ({label})"):
+            golden = written(model, prompt, request.tokens, progress)
+        around = outside(made, {name: tokens}, golden.tokens, {name: NEXT}, feeds)
+        with progress.task(f"simulate in {tool}"):
+            started = time.perf_counter()
+            ran = run(made, block, around, tool)
+            seconds = time.perf_counter() - started
+        told = predicted_beats(model, machine, design, golden.tokens) if cycles else None
+        spent = (build_seconds, seconds)
+        found.append(_compared((label, prompt), request, golden, ran, told, spent))
+    return found
 
 
 def _compared(
-    label: str,
+    label: tuple[str, str],
     request: WiresRequest,
     golden: Golden,
     ran: Ran,
@@ -191,6 +199,6 @@ def _compared(
     ends = np.max([c[:, -1] for c in ran.cycles.values()], axis=0)
     pace = float(ends[-1] - ends[0]) / (ends.size - 1) if ends.size > 1 else float(ends[0] + 1)
     return WiresCheck(
-        label, request.level, request.tool, golden.tokens, integers, differences, beats, late,
+        *label, request.level, request.tool, golden.tokens, integers, differences, beats, late,
         ran.total_cycles, pace, *seconds, min(first)[1] if first else None,
     )  # fmt: skip
