@@ -5,7 +5,8 @@ make and to walk through. A block for each unit, made one after another, is what
 live with the unit that pushes them, so that the top is wires alone.
 
 Ports of the whole: a stream for each input and output of the graph, and one for the weights of each
-matrix unit where they are not on chip (`rtl/units/weights.py` packs them).
+matrix unit where they are not on chip (`rtl/units/weights.py` packs them); `state_in` and
+`state_out` where states are off chip (`rtl/units/kept.py` says what a beat holds).
 """
 
 from __future__ import annotations
@@ -14,17 +15,19 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from cosim.design import Design
-from cosim.design.plan import weights_of
+from cosim.design.plan import STATE_FIFOS, weights_of
 from cosim.design.shapes import linear_shape
 from cosim.ir.errors import UserError
 from cosim.ir.model import Model
 from rtl.names import Names, legal
 from rtl.netlist import Block, building
 from rtl.streams import Stream, taken
+from rtl.units.kept import streams_of
 from rtl.units.plan import UnitPlan, unit_plans
-from rtl.units.unit import build_unit, queues_of, short_name, unit_block
+from rtl.units.unit import build_unit, give_out, queues_of, short_name, unit_block
 
 TOP = "accelerator"
+STATE_IN, STATE_OUT = STATE_FIFOS
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +77,10 @@ def elaborate(model: Model, design: Design) -> Elaboration:
     for task in design.layouts[0].tasks:
         if task.name.startswith(("source.", "sink.")):
             _reserve(streams, legal(task.name.split(".", 1)[1]), task.name)
-    for name in weights:
+    off_chip = [*weights, *(STATE_FIFOS if any(map(streams_of, plans.values())) else ())]
+    for name in off_chip:
         _reserve(streams, legal(name), name)
-    names = {name: streams[name] for name in weights}
+    names = {name: streams[name] for name in off_chip}
     for plan in plans.values():
         modules.add(plan.unit.name, plan.unit.name)
         for name in (*(f.name for f in plan.out), *plan.words_out):
@@ -98,6 +102,10 @@ def one_block(model: Model, design: Design) -> Block:
             into = [*(f.name for f in plan.into), *plan.words_in]
             if plan.kind == "matrix":
                 into += [n for n in made.weights if n == weights_of(plan.unit)]
+            if states := streams_of(plan):
+                into.append(STATE_IN)
+                streams[STATE_IN] = taken(made.names[STATE_IN], states.bits)
+                give_out(queues[unit][STATE_OUT], made.names[STATE_OUT])
             build_unit(plan, {n: streams[n] for n in into}, queues[unit])
     return block
 

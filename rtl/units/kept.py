@@ -7,15 +7,19 @@ not initialised: until the first round is over, a flag gives what the states hol
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import pyrtl
 
+from cosim.design.plan import STATE_FIFOS
+from cosim.design.wires import operand_map
 from cosim.ir.types import IntType, TensorType
 from rtl.numerics import Int, Wire, of_bits, select, to_bits
 from rtl.units.fifo import ring
-from rtl.units.rows import Walk
+from rtl.units.plan import Folded, UnitPlan
+from rtl.units.rows import Laid, Walk, laid
 
 
 class Steps:
@@ -72,6 +76,63 @@ class Memory:
         word = packed(values, self.type.dtype)
         enable = self.steps.takes_at(stage)
         self.memory[self.steps.place_at(stage)] <<= pyrtl.MemBlock.EnabledWrite(word, enable)
+
+
+@dataclass(frozen=True, eq=False)
+class Words:
+    """Hold the elements of a state that each row reads and writes: [rows, width]; -1: none."""
+
+    state: str
+    elements: np.ndarray
+    type: TensorType
+
+    @property
+    def width(self) -> int:
+        """Return the elements of a word."""
+        return int(self.elements.shape[1])
+
+    @property
+    def bits(self) -> int:
+        """Return the bits of a word."""
+        return self.width * self.type.dtype.bits
+
+
+def words_of_states(own: Laid, folded: Folded) -> dict[str, Words]:
+    """Return the words of the states that a job reads, in order of first use."""
+    sketch = folded.skeleton.sketch
+    found: dict[str, Words] = {}
+    for name in own.job.task.nodes:
+        node = sketch.node(name)
+        for k, operand in enumerate(node.inputs):
+            if operand in sketch.states and operand not in found:
+                picked = operand_map(sketch, node, k)
+                taken = own.stepped
+                if picked is not None:
+                    taken = np.where(taken >= 0, picked[taken], -1)
+                found[operand] = Words(operand, words_of(taken), folded.type(operand))
+    return found
+
+
+@dataclass(frozen=True)
+class Streams:
+    """Describe the streams of states that live off chip: bits of a beat, and places behind."""
+
+    bits: int
+    places: int
+
+
+def streams_of(plan: UnitPlan) -> Streams | None:
+    """Return how a state unit's states come and go; None where they stay on chip.
+
+    A beat holds the words of one step side by side, that of the first state lowest.
+    """
+    design = plan.folded.design
+    if plan.kind != "state" or design.places["states"] == "chip":
+        return None
+    own = laid(plan)
+    words = words_of_states(own, plan.folded)
+    places = dict(design.choices.depths).get(STATE_FIFOS[1], own.steps)
+    return Streams(sum(w.bits for w in words.values()), places) if words else None
 
 
 def packed(values: Sequence[Int], dtype: IntType) -> Wire:

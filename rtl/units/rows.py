@@ -10,7 +10,7 @@ Glossary:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 
@@ -98,9 +98,18 @@ def laid(plan: UnitPlan) -> Laid:
     return Laid(job, plan.unit.lanes, plan.turns if job.task.part == "block" else 1)
 
 
-def schedule_of(own: Laid, latency: int, last_cycles: int = 1) -> Schedule:
-    """Return the schedule of a job; the last row holds the unit for `last_cycles`."""
-    rows = own.rows
+def schedule_of(
+    own: Laid,
+    latency: int,
+    last_cycles: int = 1,
+    stepwise: tuple[Sequence[str], Sequence[str]] = ((), ()),
+) -> Schedule:
+    """Return the schedule of a job; the last row holds the unit for `last_cycles`.
+
+    `stepwise` are FIFOs that are popped, and pushed, with each step besides.
+    """
+    popped, pushed = (dict.fromkeys(names, own.rows.is_step) for names in stepwise)
+    rows = replace(own.rows, pops={**own.rows.pops, **popped}, pushes={**own.rows.pushes, **pushed})
     flags = [*rows.pops.values(), *rows.pushes.values(), np.arange(own.count) == own.count - 1]
     cuts = np.flatnonzero(np.any(np.diff(np.stack(flags), axis=1), axis=0)) + 1
     runs: list[Run] = []

@@ -1,7 +1,8 @@
 """Build a state unit: a chain whose states are read, updated, written back and contracted.
 
-The span is the whole state. Each step reads the words of its elements from memories of the unit's
-own, and writes them when they have been through the chain.
+The span is the whole state. Each step reads the words of its elements, from memories of the unit's
+own or from a beat of `state.in`, and writes them, there or to `state.out`, when they have been
+through the chain.
 """
 
 from __future__ import annotations
@@ -9,34 +10,45 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import pyrtl
 
+from cosim.design.plan import STATE_FIFOS
 from cosim.ir.errors import UserError
-from rtl.numerics import Wire
+from rtl.numerics import Int, Wire, select
 from rtl.ops.lanes import Lanes, lanes
 from rtl.streams import Stream
 from rtl.units.chain import Chain
 from rtl.units.fifo import Fifo
-from rtl.units.kept import Memory, Steps, words_of
+from rtl.units.kept import Memory, Steps, Words, packed, streams_of, words_of_states
 from rtl.units.plan import UnitPlan
 from rtl.units.rows import Walk, laid, schedule_of
 from rtl.units.shell import Control, attach
 from rtl.units.stages import latency_of
 
+STATE_IN, STATE_OUT = STATE_FIFOS
+
 
 def build(plan: UnitPlan, into: Mapping[str, Stream], queues: Mapping[str, Fifo]) -> None:
     """Attach a state unit in the working block; raise UserError where it cannot be built."""
     own, latency = laid(plan), latency_of(plan)
+    off_chip = streams_of(plan) is not None
+    if off_chip and (STATE_IN not in into or STATE_OUT not in queues):
+        raise UserError(
+            f"unit {plan.unit.name}: its states are off chip, but no streams bring and take them; "
+            "keep states on chip"
+        )
     # Where the next turn has the same states, it waits until they are written. With layers it has
     # others, and what comes back to these hangs on the beats of all turns between.
-    wait = max(1, latency - own.count + 1) if plan.turns == 1 else 1
+    comes_back = plan.turns == 1 and not off_chip
+    wait = max(1, latency - own.count + 1) if comes_back else 1
 
     def datapath(control: Control, beats: Mapping[str, Wire]) -> Mapping[str, Wire]:
         chain = _States(plan, Walk(own, control), beats)
         found = chain.pushes(latency)
-        chain.write_back()
-        return found
+        return found | ({STATE_OUT: chain.sent(latency)} if off_chip else chain.write_back())
 
-    attach(schedule_of(own, latency, wait), into, queues, datapath)
+    stepwise = ((STATE_IN,), (STATE_OUT,)) if off_chip else ((), ())
+    attach(schedule_of(own, latency, wait, stepwise), into, queues, datapath)
 
 
 class _States(Chain):
@@ -46,29 +58,46 @@ class _States(Chain):
         """Begin without memories."""
         super().__init__(plan, walk, beats)
         self.steps = Steps(walk)
-        self.memories: dict[str, tuple[Memory, np.ndarray, Lanes]] = {}
+        self.words = words_of_states(self.own, self.folded)
+        self.memories: dict[str, Memory] = {}
+        self.read: dict[str, Lanes] = {}
+        for words in self.words.values():
+            self.check_words(words)
 
     def state(self, name: str, elements: np.ndarray) -> Lanes:
         """Return elements of a state: those of this step's word."""
-        if name not in self.memories:
-            words = words_of(elements)
-            self.check_words(name, words)
-            type_ = self.folded.type(name)
-            memory = Memory(self.steps, type_, words.shape[1], "states")
-            start = np.stack([s.reshape(-1) for s in self.folded.initial(name)])
-            read = memory.read(list(self.looked_up(start, words, 0)))
-            self.memories[name] = memory, words, lanes(read, (len(read),))
-        _, words, read_lanes = self.memories[name]
-        return self.moved(f"{name} as read", read_lanes, words, elements)
+        words = self.words[name]
+        if name not in self.read:
+            first = self.looked_up(
+                np.stack([s.reshape(-1) for s in self.folded.initial(name)]), words.elements, 0
+            )
+            read = self.word_of(words, list(first))
+            self.read[name] = lanes(read, (len(read),))
+        return self.moved(f"{name} as read", self.read[name], words.elements, elements)
 
-    def check_words(self, name: str, words: np.ndarray) -> None:
+    def word_of(self, words: Words, first: list[Int]) -> list[Int]:
+        """Return the word of this step; in the first round, its initial elements."""
+        if STATE_IN not in self.beats:
+            memory = Memory(self.steps, words.type, words.width, "states")
+            self.memories[words.state] = memory
+            return memory.read(first)
+        low = 0
+        for name, before in self.words.items():
+            if name == words.state:
+                break
+            low += before.bits
+        beat = self.beats[STATE_IN][low : low + words.bits]
+        came = self.cut_up(beat, words.type, words.width)
+        return [select(self.steps.is_first, a, b) for a, b in zip(first, came, strict=True)]
+
+    def check_words(self, words: Words) -> None:
         """Raise UserError where two steps share an element: its word could not be written once."""
-        used = words[words >= 0]
-        written = self.sketch.states[name]
+        used = words.elements[words.elements >= 0]
+        written = self.sketch.states[words.state]
         if np.unique(used).size < used.size or not self.in_rows(written):
             raise UserError(
-                f"unit {self.plan.unit.name}: {self.own.lanes} lanes cut groups of state {name!r}; "
-                "choose lanes that hold whole groups"
+                f"unit {self.plan.unit.name}: {self.own.lanes} lanes cut groups of state "
+                f"{words.state!r}; choose lanes that hold whole groups"
             )
 
     def in_rows(self, name: str) -> bool:
@@ -77,10 +106,23 @@ class _States(Chain):
             return self.in_step(name)
         return True
 
-    def write_back(self) -> None:
-        """Write the next states."""
-        for name, (memory, words, _) in self.memories.items():
-            written = self.sketch.states[name]
-            values = self.operand(written, words)
-            at = max(v.at or 0 for v in values)
-            memory.write([self.pipe.until(v, at) for v in values], at)
+    def updated(self, words: Words) -> list[Int]:
+        """Return the next word of this step."""
+        values = self.operand(self.sketch.states[words.state], words.elements)
+        at = max(v.at or 0 for v in values)
+        return [self.pipe.until(v, at) for v in values]
+
+    def write_back(self) -> dict[str, Wire]:
+        """Write the next states to the memories; nothing leaves."""
+        for name, memory in self.memories.items():
+            values = self.updated(self.words[name])
+            memory.write(values, max(v.at or 0 for v in values))
+        return {}
+
+    def sent(self, latency: int) -> Wire:
+        """Return the beat that takes the next states away."""
+        parts = [
+            packed([self.pipe.until(v, latency - 1) for v in self.updated(w)], w.type.dtype)
+            for w in self.words.values()
+        ]
+        return pyrtl.concat_list(parts)

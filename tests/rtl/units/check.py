@@ -15,6 +15,7 @@ import numpy as np
 
 from cosim import reference
 from cosim.design import Choices, Design, Fifo, Lanes, graph_kinds, sized_design
+from cosim.design.plan import STATE_FIFOS
 from cosim.design.streams import TaskStream
 from cosim.ir.model import Model
 from cosim.ir.numerics import saturate
@@ -22,6 +23,7 @@ from cosim.machine import load_machine
 from hw_models import network as times
 from hw_models.build import build_network
 from rtl.simulate import Drain, Feed, Trace, simulate
+from rtl.units.kept import streams_of, words_of_states
 from rtl.units.plan import Job, UnitPlan, unit_plans
 from rtl.units.rows import laid
 from rtl.units.stages import latency_of
@@ -29,6 +31,7 @@ from rtl.units.unit import unit_block, unit_ports
 from tests.hw_models.oracle import play
 
 MACHINE = "u280"
+STATE_IN, STATE_OUT = STATE_FIFOS
 # One element of a value at a time in one turn of one token: (token, turn, root) to flat integers.
 Values = Callable[[int, int, str], np.ndarray]
 
@@ -189,9 +192,15 @@ def make_case(
                         name = name_in(plan, fifo.value, turn, part)
                         data = values(token, turn, name)
                         beats[fifo.name] += beats_of(plan, job, fifo, data, rng)
+    if states := streams_of(plan):
+        beats |= states_of(plan, values, tokens, rng)
+        channel = {STATE_OUT: states.places}
+    else:
+        channel = {}
     feeds, drains = {}, {}
     words = {f.name: [b.word for b in beats[f.name]] for f in plan.into}
     words |= {name: list(own) * tokens for name, own in (extra or {}).items()}
+    words |= {STATE_IN: [b.word for b in beats[STATE_IN]]} if states else {}
     apart = cycles_apart(plan)
     for name, own in words.items():
         gaps, allowed = patterns(rng, len(own), calm)
@@ -201,12 +210,39 @@ def make_case(
             gaps[each - 1 :: each] = [apart] * len(gaps[each - 1 :: each])
         depth = None if calm else rng.choice([None, 1, 2, 5])
         feeds[name] = Feed(own, gaps, depth, 1 if calm else rng.randint(1, 4), allowed=allowed)
-    for f in plan.out:
-        count = len(beats[f.name])
+    places = {f.name: f.depth for f in plan.out} | channel
+    for name in places:
+        count = len(beats[name])
         gaps, allowed = patterns(rng, count, calm)
-        drains[f.name] = Drain(count, gaps, allowed=allowed)
-    cycles = model_cycles(model, design, plan, feeds, drains, tokens)
-    return Case(plan, feeds, drains, {f.name: beats[f.name] for f in plan.out}, cycles)
+        drains[name] = Drain(count, gaps, allowed=allowed)
+    cycles = model_cycles(model, design, plan, feeds, drains, tokens, places)
+    return Case(plan, feeds, drains, {name: beats[name] for name in places}, cycles)
+
+
+def states_of(plan: UnitPlan, values: Values, tokens: int, rng: random.Random):
+    """Return the beats of states that come in, noise before the first token, and that go out."""
+    own, sketch = laid(plan), plan.folded.skeleton.sketch
+    found: dict[str, list[Beat]] = {STATE_IN: [], STATE_OUT: []}
+    words = words_of_states(own, plan.folded).values()
+    before: dict[tuple[str, int], np.ndarray] = {}
+    for token in range(tokens):
+        for turn in range(plan.turns):
+            after = {w.state: values(token, turn, name_in(plan, sketch.states[w.state], turn, ""))
+                     for w in words}  # fmt: skip
+            for row in np.flatnonzero(own.rows.is_step):
+                for name in (STATE_IN, STATE_OUT):
+                    beat, mask, low = 0, 0, 0
+                    for w in words:
+                        used = w.elements[row][w.elements[row] >= 0]
+                        data = after[w.state] if name == STATE_OUT else before.get((w.state, turn))
+                        one = Beat(rng.getrandbits(w.bits), 0)
+                        if data is not None:
+                            one = pack(data.reshape(-1)[used], w.type.dtype.bits, w.width, rng)
+                        beat, mask = beat | one.word << low, mask | one.mask << low
+                        low += w.bits
+                    found[name].append(Beat(beat, mask))
+            before |= {(n, turn): data for n, data in after.items()}
+    return found
 
 
 def cycles_apart(plan: UnitPlan) -> int:
@@ -221,7 +257,7 @@ def cycles_apart(plan: UnitPlan) -> int:
     return 1 if rows * plan.turns >= latency else latency
 
 
-def model_cycles(model, design, plan, feeds, drains, tokens) -> dict[str, list[int]]:
+def model_cycles(model, design, plan, feeds, drains, tokens, places) -> dict[str, list[int]]:
     """Return the cycle in which each beat goes out, as the timed dataflow has it."""
     c = design.choices
     (kind,) = graph_kinds(model, c.order, c.fused, c.matrix)
@@ -229,7 +265,7 @@ def model_cycles(model, design, plan, feeds, drains, tokens) -> dict[str, list[i
     unit = next(a for a in whole.actors if a.name == plan.unit.name)
     parts = [unit.before, *[unit.body] * unit.loops, unit.after]
     actors = [times.Actor("dut", times.Program.join(parts * tokens))]
-    channels = {f.name: times.Channel(f.depth) for f in plan.out}
+    channels = {name: times.Channel(depth) for name, depth in places.items()}
     for name, port in (*feeds.items(), *drains.items()):
         is_feed = isinstance(port, Feed)
         count = len(port.beats) if is_feed else port.count
@@ -250,7 +286,7 @@ def model_cycles(model, design, plan, feeds, drains, tokens) -> dict[str, list[i
 
 def hold(case: Case, block, simulator: str = "pyrtl", what: object = "") -> Trace:
     """Demand every bit and every cycle of a case."""
-    into = {f.name for f in case.plan.into}
+    into = {f.name for f in case.plan.into} | {STATE_IN}
     ports = unit_ports(case.plan, [n for n in case.feeds if n not in into])
     feeds = {ports[n]: f for n, f in case.feeds.items()}
     drains = {ports[n]: d for n, d in case.drains.items()}

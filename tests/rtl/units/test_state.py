@@ -5,15 +5,19 @@ import random
 import numpy as np
 import pytest
 
-from cosim.design import Lanes, sized_design
+from cosim.design import Choices, Lanes, sized_design
 from cosim.ir.errors import UserError
 from cosim.machine import load_machine
+from rtl.elaborate import elaborate, one_block
+from rtl.netlist import ports
 from rtl.units.kept import words_of
 from rtl.units.plan import unit_plans
 from rtl.units.unit import unit_block
 from tests.rtl.simulators import needs
 from tests.rtl.units.check import check_unit, draw_design
 from tests.rtl.units.models import small, with_initial_states
+
+OFF_CHIP = (("weights", "chip"), ("states", "memory"), ("embedding", "chip"))
 
 
 def check_drawn(seed: int, simulator: str = "pyrtl") -> None:
@@ -80,3 +84,30 @@ def test_the_first_round_starts_from_the_initial_states():
     model = with_initial_states(small("w8a8", "odd"))
     design = sized_design(model, load_machine("u280"), Lanes(8, 8, 20, 16, 64))
     assert check_unit(model, design, "state", tokens=2, seeds=(3,)) == 3
+
+
+# Off chip the states come and go by a beat a step; what comes before the first token is noise.
+@pytest.mark.parametrize(
+    ("sizes", "layers", "state", "lanes"),
+    [("even", 2, "int16", 16), ("odd", 2, "int16", 12), ("odd", 1, "int24", 7),
+     pytest.param("odd", 2, "int8 group", 10, marks=pytest.mark.slow),
+     pytest.param("even", 1, "int16", 128, marks=pytest.mark.slow)],
+)  # fmt: skip
+def test_states_off_chip_come_and_go_by_streams(sizes, layers, state, lanes):
+    model = small("w8a8", sizes, state, layers=layers)
+    choices = Choices(
+        Lanes(8, 8, lanes, 8, 64), depths=(("state.out", 3), ("state.in", 2)), places=OFF_CHIP
+    )
+    design = sized_design(model, load_machine("u280"), choices)
+    assert check_unit(model, design, "state", seeds=(0, 1)) == 4
+
+
+def test_a_design_with_states_off_chip_has_ports_for_them():
+    model = small("w8a8", "even")
+    choices = Choices(Lanes(8, 8, 16, 8, 64), places=OFF_CHIP)
+    made = elaborate(model, sized_design(model, load_machine("u280"), choices))
+    into, out = ports(made.block("state"))
+    whole, _ = ports(one_block(model, design))
+    assert {w.name for w in whole} >= {"state_in_data", "state_in_valid", "state_out_ready"}
+    assert {w.name for w in into} >= {"state_in_data", "state_in_valid", "state_out_ready"}
+    assert {w.name: len(w) for w in out}["state_out_data"] == 16 * 16
