@@ -79,10 +79,11 @@ def _check(p: Passing) -> None:
             f"node {name!r}: a norm unit in wires has rms_norm, rms_table and center, not "
             f"{p.ops[0].name}; quantise with a recipe that uses them"
         )
-    if p.into.size != size and size % lanes:
+    if p.into.size != size and size < lanes:
         raise UserError(
-            f"node {name!r}: {p.into.size // size} vectors of {size} elements in rows of {lanes} "
-            f"lanes would share rows; give unit {p.plan.unit.name} lanes that divide {size}"
+            f"node {name!r}: {p.into.size // size} vectors of {size} elements are shorter than the "
+            f"rows of {lanes} lanes, so that several end in one; give unit {p.plan.unit.name} "
+            f"{size} lanes at most"
         )
 
 
@@ -105,11 +106,12 @@ class _Scaled(Vectors):
         scale, fixed = (self.counters.by_job(v, total.at) for v in (sizes, shifts))
         factor, shift = root_of(total, scale, fixed, PIPE)
         assert factor.at is not None
-        by, down = self.held(factor, shift)
-        values = [PIPE.cut(mul(PIPE.cut(x), by)) for x in self.read(factor.at)]
+        by, down = self.held(factor), self.held(shift)
+        values = self.scaled(self.read(factor.at), by)
+        late = {id(d): PIPE.cut(d) for d in down}
+        both = [(v, late[id(d)]) for v, d in zip(values, down, strict=True)]
         types = {self.out_type(p) for p in self.own}
-        down = PIPE.cut(down)
-        return self.given({t: [rescaled(v, down, t, PIPE) for v in values] for t in types})
+        return self.given({t: [rescaled(v, d, t, PIPE) for v, d in both] for t in types})
 
     def _shift(self, p: Passing) -> int:
         name = p.job.task.nodes[0]
@@ -148,8 +150,7 @@ class _Tabled(Vectors):
             segments.append((start, step, lift, first))
         root = table_root_of(total, segments, entries, table, PIPE)
         assert root.at is not None
-        (by,) = self.held(root)
-        return self._weighed([PIPE.cut(mul(PIPE.cut(x), by)) for x in self.read(root.at)], ops)
+        return self._weighed(self.scaled(self.read(root.at), self.held(root)), ops)
 
     def _weighed(self, values: list[Int], ops: list[RmsTable]) -> Mapping[str, Wire]:
         """Drop the root's fraction, multiply by the weights, drop theirs, saturate."""
@@ -244,12 +245,13 @@ class _Centred(Vectors):
         )
         mean = mean_of(total, scale, s, PIPE)
         assert mean.at is not None
-        (middle,) = self.held(mean)
+        middles = self.held(mean)
         end = stages("center", self.plan.unit.lanes) - 1
         lo, hi = min(p.out.lo for p in self.own), max(p.out.hi for p in self.own)
         like = TensorType(self.own[0].out.dtype, (), lo, hi)
         # The stages that are left are for the synthesis to spread the product over.
         values = [
-            PIPE.until(within(sub(PIPE.cut(x), middle), like), end) for x in self.read(mean.at)
+            PIPE.until(within(sub(PIPE.cut(x), middle), like), end)
+            for x, middle in zip(self.read(mean.at), middles, strict=True)
         ]
         return self.given({self.out_type(p): values for p in self.own})

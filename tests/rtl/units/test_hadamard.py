@@ -103,7 +103,7 @@ def test_many_more_rotations_are_exact_in_bits_and_cycles():
 
 @pytest.mark.parametrize("simulator", ALL[1:])
 def test_the_exported_verilog_is_exact_too(simulator):
-    for seed in (3, 8) if simulator == "verilator" else range(8):
+    for seed in range(4) if simulator == "icarus" else (3, 8):
         run_seed(seed, simulator, ("ends",))
 
 

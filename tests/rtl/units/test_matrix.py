@@ -67,12 +67,14 @@ def test_many_more_layers_are_exact_in_bits_and_cycles():
 
 @pytest.mark.parametrize("simulator", ALL[1:])
 def test_the_exported_verilog_is_exact_too(simulator):
-    for seed in (1, 5) if simulator == "verilator" else range(6):
+    for seed in range(4) if simulator == "icarus" else (1, 5):
         run_seed(seed, simulator, ("ends",))
 
 
 @pytest.mark.parametrize("place", ["chip", "memory"])
-@pytest.mark.parametrize("widths", [(5, 3, 4), (7, 12, 8), (8, 16, 8), (30, 28, 16)])
+@pytest.mark.parametrize(
+    "widths", [(5, 3, 4), (7, 12, 8), pytest.param((30, 28, 16), marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("bits", [4, 8])
 def test_the_projections_of_a_model_share_one_unit(bits, widths, place):
     """The weights of 4-bit models stand beside a head of 8 bits; rows are reordered; 3 layers."""

@@ -13,7 +13,7 @@ from cosim.machine import load_machine
 from cosim.ops import Center, RmsNorm
 from quant.from_config import lower_config
 from quant.recipes import find_recipe
-from rtl.units import norm, vectors
+from rtl.units import cuts, norm, vectors
 from rtl.units.plan import unit_plans
 from rtl.units.unit import unit_block
 from tests.hw_models import graphs
@@ -40,14 +40,14 @@ def run(model, lanes, chain, seed, hows=CORNERS, simulator="pyrtl"):
 
 
 def drawn(rng, lanes):
-    """Draw up to three norms: vectors of any size, or several whose size the lanes divide."""
+    """Draw up to three norms: a vector of any size, or several that fill a row or more."""
     cases = []
     for _ in range(rng.randint(1, 3)):
         eps = rng.choice([1, 7, 1 << 20, 123456789])
         op = rng.choice([RmsNorm(rng.randint(0, 12), eps, i(rng.choice([8, 16]))), Center()])
         shape = (rng.randint(1, 40),)
         if rng.random() < 0.4:
-            shape = (rng.randint(2, 4), lanes * rng.randint(1, 4))
+            shape = (rng.randint(2, 5), rng.randint(lanes, 4 * lanes))
         cases.append((op, shape, f"i{rng.choice([4, 8, 16, 24])}"))
     return singles(*cases)
 
@@ -58,7 +58,7 @@ def run_seed(seed, simulator="pyrtl", hows=CORNERS):
     run(drawn(rng, lanes), lanes, chain, seed, hows, simulator)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(8))
 def test_norms_of_any_size_are_exact_in_bits_and_cycles(seed):
     run_seed(seed)
 
@@ -71,11 +71,11 @@ def test_many_more_norms_are_exact_in_bits_and_cycles():
 
 @pytest.mark.parametrize("simulator", ALL[1:])
 def test_the_exported_verilog_is_exact_too(simulator):
-    for seed in (2, 9) if simulator == "verilator" else range(8):
+    for seed in range(4) if simulator == "icarus" else (2, 9):
         run_seed(seed, simulator, ("ends",))
 
 
-@pytest.mark.parametrize("lanes", [4, 8, 16, 32])
+@pytest.mark.parametrize("lanes", [4, 16])
 def test_a_model_has_one_unit_for_its_norms_with_an_eps_per_layer(lanes):
     plan = norm_of(filled(graphs.small_mamba2()), lanes, 8)
     assert {p.task.part for p in plan.jobs} == {"block", "after"}
@@ -92,7 +92,7 @@ def lightmamba(layers=3):
     return filled(lower_config("small", config, find_recipe("lightmamba")), "ends")
 
 
-@pytest.mark.parametrize("lanes", [4, 5, 16])
+@pytest.mark.parametrize("lanes", [4, pytest.param(5, marks=pytest.mark.slow), 16])
 def test_norms_by_table_stand_beside_one_by_root(lanes):
     """Two tables, a weight for each element and layer, and the last norm of another operator."""
     plan = norm_of(lightmamba(), lanes, 8)
@@ -151,7 +151,30 @@ def test_the_checks_see_a_broken_unit(monkeypatch, what):
         run(model, 4, 8, 1, ("random",))
 
 
-def test_lanes_that_mix_vectors_are_refused_with_a_sentence():
-    model = singles((Center(), (3, 10), "i8"))
-    with pytest.raises(UserError, match=r"3 vectors of 10 elements in rows of 4 lanes would share"):
-        unit_block(norm_of(model, 4, 4))
+@pytest.mark.parametrize("size", [4, 5, 6, 7, 8, 9, 11, 13])
+@pytest.mark.parametrize("chain", [2, 4])
+def test_vectors_that_begin_inside_a_row_are_exact(size, chain):
+    """Rows hold the end of one vector and the beginning of the next, at all places in turn."""
+    cases = [(op, (9, size), "i16") for op in (RmsNorm(6, 5, i(16)), Center())]
+    run(singles(*cases), 4, chain, size, ("random", "ends"))
+
+
+@pytest.mark.parametrize("what", ["ages", "behind"])
+def test_a_row_of_two_vectors_taken_for_one_would_be_seen(monkeypatch, what):
+    broken = {
+        "ages": lambda c: [[0] * c.lanes] * int(c.passing.emits.sum()),
+        "behind": lambda c: [0] * c.passing.steps,
+    }[what]
+    monkeypatch.setattr(cuts.Cuts, what, property(broken))
+    with pytest.raises(AssertionError):
+        run(singles((RmsNorm(6, 5, i(16)), (5, 6), "i16")), 4, 4, 1, ("random",))
+
+
+def test_groups_of_a_models_gated_norm_share_rows():
+    run(filled(graphs.small_mamba2(groups=2)), 16, 8, 1, ("random", "ends"))
+
+
+def test_rows_in_which_several_vectors_end_are_refused_with_a_sentence():
+    model = singles((Center(), (3, 5), "i8"))
+    with pytest.raises(UserError, match=r"3 vectors of 5 elements are shorter than the rows of 8"):
+        unit_block(norm_of(model, 8, 4))
