@@ -36,6 +36,7 @@ class Segments:
     start: Callable[[int | None], Int]
     log2_width: Callable[[int | None], Int]
     last: Callable[[int | None], Int]
+    guard: Callable[[int | None], Int]
     offset: tuple[int, int]
 
 
@@ -61,6 +62,7 @@ def segments(
         lambda at: by_layer([op.start for op in ops], at),
         lambda at: by_layer([op.log2_width for op in ops], at),
         lambda at: by_layer([size - 1 for size in sizes], at),
+        lambda at: by_layer([op.guard for op in ops], at),
         (min(lo for lo, _ in ends), max(hi for _, hi in ends)),
     )
 
@@ -81,15 +83,16 @@ def interpolated(
 ) -> Int:
     """Interpolate one value."""
     distance = sub(x, where.start(x.at))
-    segment = shift_floor(distance, _plain(where.log2_width(x.at)))
+    segment = shift_floor(distance, plain(where.log2_width(x.at)))
     index = pipe.cut(_inside(segment, where.last(x.at)))
     distance = pipe.cut(distance)
     # Inside the table less than a segment; before and behind it, as far as the input goes.
-    width = _plain(where.log2_width(index.at))
+    width = plain(where.log2_width(index.at))
     offset = bounded(sub(distance, shift_left(index, width)), *where.offset)
     at, rise = (pipe.cut(t.entry(index)) for t in (base, slope))
     product, at = pipe.cut(mul(rise, pipe.cut(offset))), pipe.cut(at)
-    rounded = pipe.cut(shift_round(pipe.cut(add(at, product)), op.guard))
+    total = pipe.cut(add(at, product))
+    rounded = pipe.cut(shift_round(total, plain(where.guard(total.at))))
     return pipe.cut(within(saturate(rounded, op.dtype), out))
 
 
@@ -101,5 +104,6 @@ def _inside(segment: Int, last: Int) -> Int:
     return bounded(select(less(last, segment), last, segment), 0, last.hi)
 
 
-def _plain(x: Int) -> Int | int:
+def plain(x: Int) -> Int | int:
+    """Return a value that is the same everywhere as a number."""
     return x.lo if x.lo == x.hi else x

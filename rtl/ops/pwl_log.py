@@ -22,13 +22,26 @@ from rtl.numerics import (
     sub,
 )
 from rtl.ops.lanes import Lanes, Operand, array_of, each, table_of, within
+from rtl.ops.pwl import ByLayer, alike, plain
 from rtl.pipe import Pipe
 
 
 def wires(op: PwlLog, inputs: Sequence[Operand], out: TensorType, pipe: Pipe) -> Lanes:
+    """Interpolate every value in one table."""
+    return by_layer([op], inputs, out, pipe)
+
+
+def by_layer(
+    ops: Sequence[PwlLog],
+    inputs: Sequence[Operand],
+    out: TensorType,
+    pipe: Pipe,
+    number: ByLayer = alike,
+) -> Lanes:
     """Count the bits; shift; find segment and offset; look up; multiply; add; round, saturate."""
     x, base, slope = array_of(inputs[0]), table_of(inputs[1]), table_of(inputs[2])
-    m = op.mantissa_bits
+    op = ops[0]
+    m, guards = op.mantissa_bits, [o.guard for o in ops]
 
     def lane(x: Int) -> Int:
         most = max(x.hi.bit_length() - 1 - m, 0)
@@ -41,6 +54,7 @@ def wires(op: PwlLog, inputs: Sequence[Operand], out: TensorType, pipe: Pipe) ->
         at, rise = (pipe.cut(t.entry(index)) for t in (base, slope))
         product, at = pipe.cut(mul(rise, pipe.cut(offset))), pipe.cut(at)
         total = pipe.cut(add(at, product))
-        return pipe.cut(within(saturate(shift_round(total, op.guard), op.dtype), out))
+        rounded = shift_round(total, plain(number(guards, total.at)))
+        return pipe.cut(within(saturate(rounded, op.dtype), out))
 
     return each(lane, x)

@@ -22,7 +22,7 @@ from cosim.ir.op import Op
 from cosim.ir.types import IntType, TensorType
 from cosim.ops import Contract, Dequantize, GroupScale, GroupShift, Pwl, PwlLog, Quantize, StepTable
 from rtl.numerics import Int, Wire, absolute, constant, of_bits, to_bits
-from rtl.ops import WIRES
+from rtl.ops import WIRES, pwl_log
 from rtl.ops.contract import products
 from rtl.ops.group_scale import code_of
 from rtl.ops.group_shift import shift_of
@@ -213,7 +213,7 @@ class Chain:
                 "graph, or add it to rtl/ops"
             )
         out = self.type_in_lanes(node.name, width)
-        if isinstance(node.op, Pwl):
+        if isinstance(node.op, Pwl | PwlLog):
             made = self.interpolated(node, operands, out)
         else:
             made = WIRES[node.op.name](self.variant(node), operands, out, self.pipe)
@@ -269,11 +269,7 @@ class Chain:
         return Table(values, self.walk.turn_at)
 
     def interpolated(self, node: SketchNode, operands: list[Operand], out: TensorType) -> Lanes:
-        """Interpolate in tables whose segments lie elsewhere in each layer."""
-        ops = self.folded.ops(node.name)
-        same_in_all(ops, lambda op: (op.guard, op.dtype), node.name)  # type: ignore[attr-defined]
-        sizes = [t.size for t in self.folded.constants(node.name, 1)]
-        x, base, slope = array_of(operands[0]), table_of(operands[1]), table_of(operands[2])
+        """Interpolate in tables whose segments and guard bits may differ by layer."""
 
         @cache
         def found(values: tuple[int, ...], at: int) -> Int:
@@ -283,9 +279,18 @@ class Chain:
         def by_layer(values: Sequence[int], at: int | None) -> Int:
             return found(tuple(values), at or 0)
 
+        if isinstance(node.op, PwlLog):
+            logs = [op for op in self.folded.ops(node.name) if isinstance(op, PwlLog)]
+            same_in_all(logs, lambda op: (op.mantissa_bits, op.dtype), node.name)  # type: ignore[attr-defined]
+            return pwl_log.by_layer(logs, operands, out, self.pipe, by_layer)
+        ops = [op for op in self.folded.ops(node.name) if isinstance(op, Pwl)]
+        same_in_all(ops, lambda op: op.dtype, node.name)  # type: ignore[attr-defined]
+        sizes = [t.size for t in self.folded.constants(node.name, 1)]
+        x, base, slope = array_of(operands[0]), table_of(operands[1]), table_of(operands[2])
+
         def lane(x: Int) -> Int:
-            where = segments(ops, sizes, (x.lo, x.hi), by_layer)  # type: ignore[arg-type]
-            return interpolated(ops[0], where, x, base, slope, out, self.pipe)  # type: ignore[arg-type]
+            where = segments(ops, sizes, (x.lo, x.hi), by_layer)
+            return interpolated(ops[0], where, x, base, slope, out, self.pipe)
 
         return each(lane, x)
 

@@ -105,7 +105,8 @@ def test_states_off_chip_come_and_go_by_streams(sizes, layers, state, lanes):
 def test_a_design_with_states_off_chip_has_ports_for_them():
     model = small("w8a8", "even")
     choices = Choices(Lanes(8, 8, 16, 8, 64), places=OFF_CHIP)
-    made = elaborate(model, sized_design(model, load_machine("u280"), choices))
+    design = sized_design(model, load_machine("u280"), choices)
+    made = elaborate(model, design)
     into, out = ports(made.block("state"))
     whole, _ = ports(one_block(model, design))
     assert {w.name for w in whole} >= {"state_in_data", "state_in_valid", "state_out_ready"}
