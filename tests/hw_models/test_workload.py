@@ -144,6 +144,16 @@ def test_a_batch_fetches_the_weights_once_and_every_state():
     assert port.utilisation > 0.99
 
 
+def test_every_sequence_has_memories_of_its_own():
+    """Three more windows of 2.7B, 64 x 4 x 5376 values of 12 bits each, in blocks of the board."""
+    model, bits = graphs.mamba2_27b(), []
+    for batch in (1, 4):
+        choices = Choices(Lanes(8, 16, 8, 8, 64), places=OFF_CHIP, workload=Workload(batch=batch))
+        used = sized_design(model, U280, choices).resources
+        bits.append(used["uram"] * 288 * 1024 + used["bram"] * 36 * 1024)
+    assert bits[1] - bits[0] >= 3 * 64 * 4 * 5376 * 12
+
+
 @pytest.mark.parametrize(
     ("workload", "tile", "tiles"),
     [
