@@ -146,7 +146,7 @@ class _Datapath:
         blocks = -(-self.columns // self.block)
         one = constant(1), constant(0)
         options = [[one] * len(self.products) for _ in range(blocks)]
-        for m in {p.op.mantissa_bits for p in self.products if p.op.act_group}:
+        for m in sorted({p.op.mantissa_bits for p in self.products if p.op.act_group}):
             own = [p.op.act_group > 0 and p.op.mantissa_bits == m for p in self.products]
             needs = [
                 p.need(3, self.streamed, self.block) if o else None

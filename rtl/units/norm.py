@@ -110,7 +110,7 @@ class _Scaled(Vectors):
         values = self.scaled(self.read(factor.at), by)
         late = {id(d): PIPE.cut(d) for d in down}
         both = [(v, late[id(d)]) for v, d in zip(values, down, strict=True)]
-        types = {self.out_type(p) for p in self.own}
+        types = dict.fromkeys(self.out_type(p) for p in self.own)
         return self.given({t: [rescaled(v, d, t, PIPE) for v, d in both] for t in types})
 
     def _shift(self, p: Passing) -> int:
@@ -166,7 +166,7 @@ class _Tabled(Vectors):
         normal = [PIPE.cut(shift_floor(v, down)) for v in values]
         products = [PIPE.cut(mul(v, w)) for v, w in zip(normal, weights, strict=True)]
         scaled = [shift_floor(v, last) for v in products]
-        types = {self.out_type(p) for p in self.own}
+        types = dict.fromkeys(self.out_type(p) for p in self.own)
         return self.given(
             {t: [PIPE.cut(within(saturate(v, t.dtype), t)) for v in scaled] for t in types}
         )
