@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pyrtl
 
@@ -16,10 +16,11 @@ class Pipe:
     """Register values from stage to stage; with `registers` False only count the stages.
 
     Without registers a datapath is one net of gates: the same integers in the same cycle, which is
-    what the proofs look at.
+    what the proofs look at. What is delayed once serves all who ask for it: lanes share operands.
     """
 
     registers: bool = True
+    made: dict[int, tuple[Wire, Wire]] = field(default_factory=dict, compare=False, repr=False)
 
     def cut(self, x: Int) -> Int:
         """Delay a value by one cycle; a constant is there at any time."""
@@ -35,7 +36,14 @@ class Pipe:
 
     def delayed(self, wire: Wire, cycles: int) -> Wire:
         """Delay a wire by some cycles."""
-        return delayed(wire, cycles) if self.registers else wire
+        if not self.registers:
+            return wire
+        for _ in range(cycles):
+            # The wire is kept beside its register, so that its number is given to no other.
+            if id(wire) not in self.made:
+                self.made[id(wire)] = wire, delayed(wire, 1)
+            wire = self.made[id(wire)][1]
+        return wire
 
     def align(self, *values: Int) -> tuple[Int, ...]:
         """Delay all values until the stage of the latest."""

@@ -104,9 +104,15 @@ def lanes(values: Sequence[Int], shape: tuple[int, ...]) -> Lanes:
 
 
 def each(how: Callable[..., Int], *operands: Lanes) -> Lanes:
-    """Apply a function element by element, broadcasting."""
+    """Apply a function element by element, broadcasting; once where operands are the same."""
     wide = np.broadcast_arrays(*operands)
-    flat = [how(*values) for values in zip(*(w.reshape(-1) for w in wide), strict=True)]
+    made: dict[tuple[object, ...], Int] = {}
+    flat = []
+    for values in zip(*(w.reshape(-1) for w in wide), strict=True):
+        key = tuple((id(x.wire), x.lo, x.hi, x.at) for x in values)
+        if key not in made:
+            made[key] = how(*values)
+        flat.append(made[key])
     return lanes(flat, wide[0].shape)
 
 

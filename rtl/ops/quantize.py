@@ -21,16 +21,21 @@ def wires(op: Quantize, inputs: Sequence[Lanes], out: TensorType, pipe: Pipe) ->
     codes = np.repeat(codes, op.group, axis=-1)[..., : x.shape[-1]]
     table = Table(np.array(reciprocals(op.mantissa_bits)))
 
-    def lane(x: Int, code: Int) -> Int:
-        x, code = pipe.align(x, code)
-        exponent, mantissa = parts_of_code(code, op.mantissa_bits)
-        factor = constant(1 << RECIPROCAL_BITS)
-        if mantissa is not None:
-            factor = pipe.cut(table.entry(mantissa))
-        x, exponent = pipe.cut(x), pipe.cut(exponent)
+    def exponent_of(code: Int) -> Int:
+        return pipe.cut(parts_of_code(code, op.mantissa_bits)[0])
+
+    def factor_of(code: Int) -> Int:
+        _, mantissa = parts_of_code(code, op.mantissa_bits)
+        if mantissa is None:
+            return constant(1 << RECIPROCAL_BITS)
+        return pipe.cut(table.entry(mantissa))
+
+    def lane(x: Int, exponent: Int, factor: Int) -> Int:
+        x, exponent, factor = pipe.align(pipe.cut(x), exponent, factor)
         product, exponent = pipe.cut(mul(x, factor)), pipe.cut(exponent)
         s = add(exponent, constant(RECIPROCAL_BITS + op.mantissa_bits))
         rounded = pipe.cut(round_half(shift_half(product, s), *round_ends(product, s)))
         return pipe.cut(within(saturate(rounded, op.dtype), out))
 
-    return each(lane, x, codes)
+    # Once for all elements of a group.
+    return each(lane, x, each(exponent_of, codes), each(factor_of, codes))
