@@ -27,3 +27,17 @@ def test_an_accelerator_writes_by_itself(recipe, sizes, state, widths, places, s
     inputs = generated(model, 7, 5)
     assert len(np.unique(inputs["token"])) > 1
     check(model, machine, design, inputs, simulator, follows={"token": "next"})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("simulator", [needs("compiled")])
+def test_sinks_that_stall_move_every_beat_as_the_model_says(simulator):
+    """Both outputs stall in patterns of their own, so that the head's FIFOs fill up."""
+    model = small("w4a4", "odd")
+    machine, design = design_of(model, Lanes(3, 5, 4, 3, 4), shallow_beats=2)
+    inputs = generated(model, 11, 4)
+    stalls = {
+        "sink.logits": (False,) * 9 + (True,) + (False,) * 30,
+        "sink.next": (False, False, True, False, False, False, False),
+    }
+    check(model, machine, design, inputs, simulator, stalls, follows={"token": "next"})

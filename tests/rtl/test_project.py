@@ -1,10 +1,12 @@
 """An exported folder runs by itself, names the first beat that is wrong, and never changes."""
 
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +24,8 @@ from tests.rtl.simulators import NEEDS
 from tests.rtl.test_whole import STREAMED, projection
 from tests.rtl.units.test_ends import TOKENS, looking_up
 from tests.rtl.whole import ON_CHIP, Lanes, design_of, predicted
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def tool(simulator, *marks):
@@ -143,6 +147,20 @@ def test_the_manifest_names_every_file(folder, files):
 
 def test_the_bytes_do_not_change(files):
     assert case("weights.beats" in files) == files
+
+
+def test_the_bytes_do_not_depend_on_the_process(files):
+    """Python orders sets by a seed of its own in every process."""
+    if "weights.beats" not in files:
+        pytest.skip("one of both designs is enough")
+    text = "import hashlib; from tests.rtl.test_project import case; f = case(True); "
+    text += "print(hashlib.sha256(str(sorted(f.items())).encode()).hexdigest())"
+    env = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": str(ROOT)}
+    ran = subprocess.run(
+        [sys.executable, "-c", text], cwd=ROOT, env=env, capture_output=True, text=True, check=True
+    )
+    own = hashlib.sha256(str(sorted(files.items())).encode()).hexdigest()
+    assert ran.stdout.strip() == own
 
 
 def test_a_folder_with_other_things_is_left_alone(folder, files):
