@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,6 +52,10 @@ def verify_options(parser: argparse.ArgumentParser) -> None:
         help="compare the wires with the reference: as a PyRTL block, or as exported Verilog",
     )  # fmt: skip
     parser.add_argument(
+        "--folder", type=Path,
+        help="with --level verilog: run the test bench of this folder of `cosim rtl` again",
+    )  # fmt: skip
+    parser.add_argument(
         "--cycles", action="store_true", help="with --level: compare each beat's cycle too"
     )
     parser.add_argument(
@@ -95,6 +100,8 @@ def rtl(args: argparse.Namespace) -> int:
 
 def verify(args: argparse.Namespace, graphs: Sequence[tuple[str | None, Model]]) -> int:
     """Compare the wires of each graph with the reference; 1 if a bit or a cycle differs."""
+    if args.folder is not None:
+        return _replay(args, graphs)
     from cosim.cli.progress import make_progress
     from cosim.flow.wires import design_for, verify_wires
     from cosim.machine import load_machine
@@ -112,6 +119,27 @@ def verify(args: argparse.Namespace, graphs: Sequence[tuple[str | None, Model]])
     for check in wrong:
         print(f"cosim: {check.sentence}", file=sys.stderr)
     return 1 if wrong else 0
+
+
+def _replay(args: argparse.Namespace, graphs: Sequence[tuple[str | None, Model]]) -> int:
+    from cosim.cli.progress import make_progress
+    from cosim.ir.errors import UserError
+    from cosim.ir.file import content_hash
+    from rtl.replay import check_folder, replay
+
+    if args.level != "verilog" or len(graphs) != 1:
+        raise UserError(
+            f"--folder {args.folder} goes with --level verilog and one graph, not {len(graphs)}; "
+            "choose one with --recipe"
+        )
+    check_folder(args.folder, content_hash(graphs[0][1]))
+    with make_progress(args.quiet) as progress, progress.task(f"simulate {args.folder} in icarus"):
+        passed, said = replay(args.folder)
+    print(json.dumps({"folder": str(args.folder), "passed": passed, "said": said})
+          if args.json else said)  # fmt: skip
+    if not passed:
+        print(f"cosim: {args.folder}: {said}", file=sys.stderr)
+    return 0 if passed else 1
 
 
 def request_of(args: argparse.Namespace) -> WiresRequest:

@@ -1,5 +1,6 @@
 """`cosim rtl` and `cosim verify --level`: folders, tables, exit status, sentences."""
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -85,6 +86,34 @@ def test_a_folder_is_written_that_passes(graph, tmp_path, weights):
     assert "PASS" in ran.stdout
 
 
+@pytest.mark.skipif(not shutil.which("iverilog"), reason="needs iverilog")
+def test_a_folder_is_run_again_and_held_to_its_graph(graph, tmp_path):
+    out, other = tmp_path / "out", tmp_path / "other"
+    command("rtl", graph, "-o", out, "--tokens", "2", *OPTIONS)
+    words = ("--level", "verilog", "--folder", out, "-q")
+    ran = command("verify", graph, *words)
+    assert (ran.status, ran.out[:4]) == (0, "PASS")
+    save_model(layered(wide=16), other)
+    ran = command("verify", other, *words)
+    assert ran.status == 2
+    assert "was made of graph " in ran.err
+    # Whoever changes the vectors and signs them gets a beat named, and the status 1.
+    path, manifest = out / "next.beats", out / "manifest.json"
+    lines = path.read_text().splitlines()
+    was, lines[1] = lines[1], f"{int(lines[1], 16) ^ 1:02x}"
+    before = hashlib.sha256(path.read_bytes()).hexdigest()
+    path.write_text("\n".join(lines) + "\n")
+    ran = command("verify", graph, *words)
+    assert ran.status == 2
+    assert "next.beats is not what manifest.json says" in ran.err
+    after = hashlib.sha256(path.read_bytes()).hexdigest()
+    manifest.write_text(manifest.read_text().replace(before, after))
+    ran = command("verify", graph, *words)
+    assert ran.status == 1
+    assert "FAIL next: beat 0 of token 1" in ran.err
+    assert f"got {was}, expected {lines[1]}" in ran.err
+
+
 def test_some_units_are_written_alone(graph, tmp_path):
     out = tmp_path / "out"
     ran = command("rtl", graph, "-o", out, "--unit", "matrix", "--unit", "sink.next", *OPTIONS)
@@ -99,6 +128,7 @@ def test_some_units_are_written_alone(graph, tmp_path):
         (("verify", "--level", "pyrtl", "--lanes", "0"), "'0' is no width"),
         (("verify", "--level", "pyrtl", "--lanes", "4,4"), "'4,4' is no width"),
         (("verify", "--level", "pyrtl", "--prompt", "77"), "knows the tokens 0..18"),
+        (("verify", "--level", "verilog", "--folder", "/nowhere"), "has no manifest.json that can"),
         (("rtl", "--unit", "matrx"), "no unit is called 'matrx'; there are source.token, "),
     ],
 )
