@@ -23,15 +23,15 @@ VCK190 = load_machine("vck190")
 CORNERS = ("random", "lo", "hi", "ends")
 
 
-def hadamard_of(model, lanes, chain):
+def hadamard_of(model, lanes, chain, shallow=32):
     """Return the plan of the Hadamard unit, fed by makers of `chain` lanes."""
     unit = Unit("hadamard", "hadamard", lanes)
-    choices = Choices(Lanes(2, 2, 8, chain, 16), units=(unit,))
+    choices = Choices(Lanes(2, 2, 8, chain, 16), units=(unit,), shallow_beats=shallow)
     return unit_plans(model, sized_design(model, VCK190, choices))["hadamard"]
 
 
-def run(model, lanes, chain, seed, hows=CORNERS, simulator="pyrtl"):
-    plan = hadamard_of(model, lanes, chain)
+def run(model, lanes, chain, seed, hows=CORNERS, simulator="pyrtl", shallow=32):
+    plan = hadamard_of(model, lanes, chain, shallow)
     block = unit_block(plan)
     for how in hows:
         check(block, case_of(plan, False, None, seed, how), simulator, (seed, how, lanes, chain))
@@ -92,7 +92,8 @@ def run_seed(seed, simulator="pyrtl", hows=CORNERS):
             if order % lanes == 0 or lanes % order == 0 or blocks == 1:
                 sizes.append((order, blocks))
     chain = rng.choice([lanes, lanes, 2 * lanes, 64, 3])
-    run(rotations(*sizes, bits=rng.choice([4, 8, 16])), lanes, chain, seed, hows, simulator)
+    model = rotations(*sizes, bits=rng.choice([4, 8, 16]))
+    run(model, lanes, chain, seed, hows, simulator, rng.choice([1, 2, 5, 32]))
 
 
 @pytest.mark.slow

@@ -5,7 +5,11 @@ import random
 import pytest
 
 from cosim.design import Choices, Lanes, sized_design
+from cosim.ir.errors import UserError
+from cosim.ir.graph import GraphBuilder
+from cosim.ir.types import IntType, TensorType, i
 from cosim.machine import load_machine
+from cosim.ops import Linear, Requant
 from rtl.units import product
 from rtl.units.plan import unit_plans
 from rtl.units.unit import unit_block
@@ -20,10 +24,10 @@ VCK190 = load_machine("vck190")
 CORNERS = ("random", "lo", "hi", "ends")
 
 
-def matrix_of(model, rows, columns, chain, place="chip"):
+def matrix_of(model, rows, columns, chain, place="chip", shallow=32):
     """Return the plan of the matrix unit, its extra streams, and its stream of weights."""
     places = (("weights", place), ("embedding", "chip"), ("states", "chip"))
-    choices = Choices(Lanes(rows, columns, 8, chain, 16), places=places)
+    choices = Choices(Lanes(rows, columns, 8, chain, 16), places=places, shallow_beats=shallow)
     plan = unit_plans(model, sized_design(model, VCK190, choices))["matrix"]
     if place == "chip":
         return plan, {}, None
@@ -32,8 +36,8 @@ def matrix_of(model, rows, columns, chain, place="chip"):
     return plan, {"weights": max(w.bits for w in words)}, ("weights", beats)
 
 
-def run(model, widths, place, seed, hows=CORNERS, simulator="pyrtl"):
-    plan, extra, weights = matrix_of(model, *widths, place)
+def run(model, widths, place, seed, hows=CORNERS, simulator="pyrtl", shallow=32):
+    plan, extra, weights = matrix_of(model, *widths, place, shallow)
     block = unit_block(plan, extra)
     for how in hows:
         case = case_of(plan, place == "memory", weights, seed, how)
@@ -51,7 +55,8 @@ def drawn_widths(rng):
 def run_seed(seed, simulator="pyrtl", hows=CORNERS):
     rng = random.Random(seed)
     model = drawn(seed, rng.choice(["random", "random", "lo", "hi", "ends"]))
-    run(model, drawn_widths(rng), rng.choice(["chip", "memory"]), seed, hows, simulator)
+    widths, place = drawn_widths(rng), rng.choice(["chip", "memory"])
+    run(model, widths, place, seed, hows, simulator, rng.choice([1, 2, 5, 32]))
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -102,3 +107,31 @@ def test_blocks_are_as_large_as_the_groups_allow():
     assert product.block_of(products[:1], 32) == 16
     assert product.block_of(products, 32) == 4
     assert product.block_of(products[:0], 32) == 32
+
+
+def layered(groups):
+    """Return a model of square layers, each requantised to what the next one takes."""
+    b = GraphBuilder("step")
+    value = b.input("x", TensorType.full(i(8), (8,)))
+    for k, group in enumerate((*groups, 8)):
+        name = f"layers.{k}." if k < len(groups) else ""
+        w = b.const(f"{name}w", TensorType.full(i(8), (8, 8)))
+        m = b.const(f"{name}m", TensorType.full(IntType(8, signed=False), (8, -(-8 // group))))
+        s = b.const(f"{name}s", TensorType(i(8), (1,), 9, 9))
+        acc = b.add(f"{name}acc", Linear(group), value, w, m)
+        value = b.add(f"{name}q", Requant(i(8)), acc, s)
+    b.output("y", value)
+    return filled(graphs.model_of(b))
+
+
+def test_each_layer_has_its_own_weights_and_multipliers():
+    plan, _, _ = matrix_of(layered((4, 4, 4)), 3, 5, 4)
+    assert plan.turns == 3
+    run(layered((4, 4, 4)), (3, 5, 4), "chip", 1, ("ends",))
+    run(layered((4, 4, 4)), (3, 5, 4), "memory", 1, ("ends",))
+
+
+def test_layers_whose_groups_differ_are_refused_with_a_sentence():
+    plan, extra, _ = matrix_of(layered((4, 4, 2)), 3, 5, 4)
+    with pytest.raises(UserError, match=r"node 'layers\.\*\.acc': layers differ in"):
+        unit_block(plan, extra)

@@ -26,14 +26,16 @@ VCK190 = load_machine("vck190")
 CORNERS = ("random", "lo", "hi", "ends", "zero")
 
 
-def norm_of(model, lanes, chain):
+def norm_of(model, lanes, chain, shallow=32):
     """Return the plan of the norm unit, fed by makers of `chain` lanes."""
-    choices = Choices(Lanes(2, 2, 8, chain, 16), units=(Unit("norm", "norm", lanes),))
+    choices = Choices(
+        Lanes(2, 2, 8, chain, 16), units=(Unit("norm", "norm", lanes),), shallow_beats=shallow
+    )
     return unit_plans(model, sized_design(model, VCK190, choices))["norm"]
 
 
-def run(model, lanes, chain, seed, hows=CORNERS, simulator="pyrtl"):
-    plan = norm_of(model, lanes, chain)
+def run(model, lanes, chain, seed, hows=CORNERS, simulator="pyrtl", shallow=32):
+    plan = norm_of(model, lanes, chain, shallow)
     block = unit_block(plan)
     for how in hows:
         check(block, case_of(plan, False, None, seed, how), simulator, (seed, how, lanes, chain))
@@ -55,7 +57,8 @@ def drawn(rng, lanes):
 def run_seed(seed, simulator="pyrtl", hows=CORNERS):
     rng = random.Random(seed)
     lanes, chain = rng.choice([1, 2, 3, 4, 5, 8, 16]), rng.choice([1, 2, 3, 4, 8, 16])
-    run(drawn(rng, lanes), lanes, chain, seed, hows, simulator)
+    model = drawn(rng, lanes)
+    run(model, lanes, chain, seed, hows, simulator, rng.choice([1, 2, 5, 32]))
 
 
 @pytest.mark.parametrize("seed", range(8))
