@@ -8,6 +8,7 @@ recurrences commute with a shift of time, so that the shortcut is exact.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,10 +62,15 @@ class Timing:
         """Return the cycles that the maker has waited for a place in a FIFO in a round, or all."""
         return _count(self.blocked_cycles[:, self._fifo(fifo)], turn)
 
-    def spans(self, turn: int = 0) -> list[Span]:
-        """Return every task of a round with its times, actor by actor in program order."""
+    def spans(self, turn: int = 0, actors: Collection[str] | None = None) -> list[Span]:
+        """Return every task of a round with its times, actor by actor in program order.
+
+        `actors`: of these alone.
+        """
         found = []
         for slot in self.slots:
+            if actors is not None and slot.actor not in actors:
+                continue
             for loop in range(slot.count):
                 at = slot.first + loop * slot.stride
                 begin, end = int(self.begin_cycles[turn, at]), int(self.end_cycles[turn, at])

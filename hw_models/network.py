@@ -48,7 +48,8 @@ class Firing:
 
     def __post_init__(self) -> None:
         """Check that time moves on."""
-        if self.latency < 1 or self.interval < 1:
+        # Comparing fractions is slow.
+        if self.latency < 1 or self.interval.numerator < self.interval.denominator:
             raise InternalError(
                 f"firing of {self.task!r}: latency {self.latency} and interval {self.interval} "
                 "must be at least one cycle"

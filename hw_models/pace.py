@@ -56,7 +56,7 @@ def ends_of(solved: Solved) -> np.ndarray:
         raise InternalError("a graph without outputs cannot be timed")
     if solved.kind.skeleton.sketch.layers > 1:
         return np.max([timing.finish(name) for name in sinks], axis=0)
-    spans = [s for s in timing.spans() if s.actor in sinks]
+    spans = timing.spans(actors=sinks)
     ends = np.zeros(solved.tokens, np.int64)
     for span in spans:
         ends[span.loop] = max(ends[span.loop], span.end_cycle)

@@ -8,9 +8,25 @@ import numpy as np
 
 from cosim.design.rows import Rows
 from cosim.ir.errors import InternalError
-from hw_models.network import NOTHING, Firing, Program
+from hw_models.network import NOTHING, ONE, Firing, Program
 
 MOST_FIFOS = 60
+SMALL_CODE = 1 << 8
+
+
+def numbered(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the different codes in order, and the place of each code among them.
+
+    >>> [found.tolist() for found in numbered(np.array([5, 0, 5, 9]))]
+    [[0, 5, 9], [1, 0, 1, 2]]
+    """
+    if codes.size == 0 or int(codes.max()) >= SMALL_CODE:
+        values, index = np.unique(codes, return_inverse=True)
+        return values, index.astype(np.int64).reshape(-1)
+    # Few codes are possible: marking them costs a fraction of sorting.
+    there = np.zeros(SMALL_CODE, np.int64)
+    there[codes] = 1
+    return np.flatnonzero(there), (np.cumsum(there) - 1)[codes]
 
 
 def encode(rows: Rows, latency: int, task: str, last_cycles: int = 1) -> Program:
@@ -25,16 +41,16 @@ def encode(rows: Rows, latency: int, task: str, last_cycles: int = 1) -> Program
     for bit, flags in enumerate((*rows.pops.values(), *rows.pushes.values())):
         code |= flags.astype(np.int64) << bit
     code[-1] |= int(last_cycles > 1) << MOST_FIFOS
-    cuts = np.concatenate([[0], np.flatnonzero(np.diff(code)) + 1, [total]])
-    values, index = np.unique(code[cuts[:-1]], return_inverse=True)
+    cuts = np.concatenate([[0], np.flatnonzero(code[1:] != code[:-1]) + 1, [total]])
+    values, index = numbered(code[cuts[:-1]])
     kinds = tuple(
         Firing(
             tuple(f for b, f in enumerate(pops) if value >> b & 1),
             tuple(f for b, f in enumerate(pushes, len(pops)) if value >> b & 1),
             latency,
-            Fraction(last_cycles if value >> MOST_FIFOS else 1),
+            Fraction(last_cycles) if value >> MOST_FIFOS else ONE,
             task,
         )
         for value in values.tolist()
     )
-    return Program(kinds, index.astype(np.int64).reshape(-1), np.diff(cuts).astype(np.int64))
+    return Program(kinds, index, cuts[1:] - cuts[:-1])

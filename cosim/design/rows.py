@@ -73,7 +73,8 @@ def lay_rows(steps: int, needs: Mapping[str, np.ndarray], emissions: Sequence[Em
     """Place loads, steps and emissions on rows."""
     extra = np.zeros(steps, np.int64)
     for need in needs.values():
-        extra = np.maximum(extra, np.diff(need, prepend=0) - 1)
+        np.maximum(extra[1:], need[1:] - need[:-1] - 1, out=extra[1:])
+        extra[:1] = np.maximum(extra[:1], need[:1] - 1)
     row_of = np.arange(steps) + np.cumsum(extra)
     pop_rows = {}
     for name, need in needs.items():

@@ -72,7 +72,8 @@ class Passage:
             if self.counted is None:
                 self._carried[beat] = np.ones(edges.size - 1, bool)
             else:
-                self._carried[beat] = np.diff(self.counted[edges]) > 0
+                counted = self.counted[edges]
+                self._carried[beat] = counted[1:] > counted[:-1]
         return self._carried[beat]
 
     def beats_by(self, ends: np.ndarray, beat: int) -> np.ndarray:

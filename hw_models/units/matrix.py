@@ -17,7 +17,7 @@ from cosim.design.plan import Unit, weights_of
 from cosim.design.rows import Flow, Rows, lay_rows
 from cosim.design.shapes import LinearShape
 from hw_models.network import Firing, Program
-from hw_models.steps import encode
+from hw_models.steps import encode, numbered
 
 
 def stages(columns: int) -> int:
@@ -50,15 +50,16 @@ def _other_groups(
     code = np.zeros(groups, np.int64)
     for bit, used in enumerate(outputs.values()):
         code |= used[1:].astype(np.int64) << bit
-    codes, loud = np.unique(code, return_inverse=True)
+    codes, loud = numbered(code)
     kinds = [
         replace(quiet, pushes=tuple(f for bit, f in enumerate(outputs) if c >> bit & 1))
         for c in codes.tolist()
     ]
     if steps == 1:
         return Program(tuple(kinds), loud, np.ones(loud.size, np.int64))
-    index = np.stack([np.zeros_like(loud), loud + 1], axis=1).reshape(-1)
-    times = np.tile(np.array([steps - 1, 1], np.int64), loud.size)
+    index, times = np.zeros(2 * loud.size, np.int64), np.ones(2 * loud.size, np.int64)
+    index[1::2] = loud + 1
+    times[::2] = steps - 1
     return Program((quiet, *kinds), index, times)
 
 

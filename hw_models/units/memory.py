@@ -44,8 +44,10 @@ def paced(program: Program, pace: Pace) -> Program:
         marks[each] = True
     at = np.flatnonzero(marks)
     gap = np.ones(at.size, np.int64)
-    resumes = np.append(pace.cycle(bursts[1:]), pace.free(count))
-    gap[np.searchsorted(at, lasts)] = resumes - pace.cycle(lasts)
+    starts = pace.cycle(bursts)
+    resumes = np.append(starts[1:], pace.free(count))
+    # Within a burst a beat comes every cycle.
+    gap[np.searchsorted(at, lasts)] = resumes - starts - (lasts - bursts)
     old = program.index[np.searchsorted(runs, at, side="right") - 1]
     # Each pair of a kind and a gap is a kind of its own; few of the codes are there.
     most = int(gap.max()) + 1
@@ -57,7 +59,7 @@ def paced(program: Program, pace: Pace) -> Program:
         for c in np.flatnonzero(there).tolist()
     )
     index = (np.cumsum(there) - 1)[code]
-    return Program(kinds, index, np.diff(at, append=count))
+    return Program(kinds, index, np.append(at[1:], count) - at)
 
 
 def weights(task: str, into: str, beats: int, beat_bits: int, port: Port) -> Program:
