@@ -38,6 +38,8 @@ from rtl.units.store import Source, choose, gather
 
 # Operators whose results are fewer than the elements that they step through.
 REDUCING = ("group_scale", "group_shift", "argmax", "contract")
+# Operators whose results are fewer, too, and which no chain here builds yet.
+NOT_BY_LANES = ("group_read",)
 # Operators that look things up, and by which operands.
 TABLES = {Pwl: (1, 2), PwlLog: (1, 2), StepTable: (1, 2)}
 
@@ -207,10 +209,10 @@ class Chain:
 
     def wires(self, node: SketchNode, operands: list[Operand], width: int, at: int) -> Lanes:
         """Call the operator's wires with lanes; check that they take the stages they should."""
-        if node.op.name not in WIRES:
+        if node.op.name not in WIRES or node.op.name in NOT_BY_LANES:
             raise UserError(
-                f"node {node.name!r}: no wires for operator {node.op.name!r}; keep it out of the "
-                "graph, or add it to rtl/ops"
+                f"node {node.name!r}: no wires in unit {self.plan.unit.name} for operator "
+                f"{node.op.name!r}; keep it out of the graph, or add it to rtl/units/chain.py"
             )
         out = self.type_in_lanes(node.name, width)
         if isinstance(node.op, Pwl | PwlLog):

@@ -36,7 +36,7 @@ def levels_of(plan: UnitPlan, node: SketchNode) -> int:
         return tree_stages(min(op.group, most))
     if op.name == "contract":
         return tree_stages(min(plan.folded.skeleton.sketch.types[node.inputs[0]].shape[-1], most))
-    if op.name == "fir":
+    if op.name in {"fir", "shift_fir"}:
         return tree_stages(plan.folded.skeleton.sketch.types[node.inputs[0]].shape[0])
     return tree_stages(most) if op.name == "argmax" else 0
 

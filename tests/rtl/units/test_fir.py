@@ -1,14 +1,19 @@
 """FIR units give the reference's bits in the model's cycles, windows kept from token to token."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
 from cosim.design import Choices, Lanes, Unit, sized_design
+from cosim.ir.errors import UserError
 from cosim.machine import load_machine
+from rtl.units.plan import unit_plans
+from rtl.units.unit import unit_block
 from tests.rtl.simulators import needs
 from tests.rtl.units.check import check_unit, draw_design
 from tests.rtl.units.models import small, with_initial_states
+from tests.rtl.units.test_norm import lightmamba
 
 
 def check_drawn(seed: int, simulator: str = "pyrtl") -> None:
@@ -49,3 +54,23 @@ def test_the_first_round_starts_from_the_initial_states():
     model = with_initial_states(small("w8a8", "odd"))
     design = sized_design(model, load_machine("u280"), Lanes(8, 8, 20, 16, 64))
     assert check_unit(model, design, "fir", tokens=2, seeds=(3,)) == 3
+
+
+@pytest.mark.parametrize("lanes", [5, pytest.param(8, marks=pytest.mark.slow)])
+def test_windows_of_codes_and_of_exponents_are_filtered_together(lanes):
+    """The convolution of LightMamba's released graph; its constants are drawn at their ends."""
+    model = lightmamba()
+    design = sized_design(model, load_machine("u280"), Lanes(8, 8, 8, lanes, 64))
+    assert check_unit(model, design, "fir", tokens=6, seeds=(0, 1)) == 4
+
+
+def test_a_filter_of_something_else_is_refused():
+    model = small("w8a8", "even")
+    choices = Choices(Lanes(8, 8, 8, 8, 64), fused=False)
+    plans = unit_plans(model, sized_design(model, load_machine("u280"), choices))
+    (name,) = [n for n, p in plans.items() if n.startswith("fir")]
+    plan = plans[name]
+    (job,) = plan.jobs
+    alone = replace(job.task, nodes=job.task.nodes[-1:])
+    with pytest.raises(UserError, match="does fir; wires of a FIR unit do push, fir or"):
+        unit_block(replace(plan, jobs=(replace(job, task=alone),)))

@@ -16,6 +16,7 @@ from rtl.units.unit import unit_block
 from tests.rtl.simulators import needs
 from tests.rtl.units.check import check_unit, draw_design
 from tests.rtl.units.models import small, with_initial_states
+from tests.rtl.units.test_norm import lightmamba
 
 OFF_CHIP = (("weights", "chip"), ("states", "memory"), ("embedding", "chip"))
 
@@ -112,3 +113,10 @@ def test_a_design_with_states_off_chip_has_ports_for_them():
     assert {w.name for w in whole} >= {"state_in_data", "state_in_valid", "state_out_ready"}
     assert {w.name for w in into} >= {"state_in_data", "state_in_valid", "state_out_ready"}
     assert {w.name: len(w) for w in out}["state_out_data"] == 16 * 16
+
+
+def test_an_operator_that_no_chain_builds_is_refused():
+    model = lightmamba()
+    design = sized_design(model, load_machine("u280"), Lanes(8, 8, 8, 8, 64))
+    with pytest.raises(UserError, match="no wires in unit state for operator 'group_read'"):
+        unit_block(unit_plans(model, design)["state"])

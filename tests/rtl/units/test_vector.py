@@ -12,7 +12,13 @@ from rtl.units.plan import unit_plans
 from tests.rtl.simulators import needs
 from tests.rtl.units.check import check_unit, draw_design
 from tests.rtl.units.models import small
+from tests.rtl.units.test_norm import lightmamba
 
+# The chains of LightMamba's released graph that no other graph has.
+RELEASED = (
+    "vector.norm.in", "vector.in_proj.q", "vector.in_proj", "vector.act.q", "vector.dA.q",
+    "vector.dB.q", "vector.gated_norm.in", "vector.residual_out",
+)  # fmt: skip
 RECIPES = ("w4a4", "w8a8", "w8a8-rtn", "w4a4-rtn")
 
 
@@ -82,3 +88,14 @@ def test_tables_may_differ_by_layer_in_entries_segments_and_guard_bits(lanes):
         assert len({getattr(op, field) for op in dt}) == 2, field
     assert len({op.guard for op in k}) == 2
     assert check_unit(model, design, "vector.k", seeds=range(3)) == 5
+
+
+@pytest.mark.parametrize(
+    ("unit", "lanes"),
+    [("vector.dA.q", 8), ("vector.gated_norm.in", 3)]
+    + [pytest.param(u, n, marks=pytest.mark.slow) for n in (3, 8, 24) for u in RELEASED],
+)
+def test_the_chains_of_lightmamba_s_released_graph_are_exact(unit, lanes):
+    model = lightmamba()
+    design = sized_design(model, load_machine("u280"), Lanes(8, 8, 8, lanes, 64))
+    assert check_unit(model, design, unit, seeds=(0, 1)) == 4
