@@ -31,8 +31,6 @@ from rtl.units.rotation import Rotation, Shape
 from rtl.units.runs import schedule_of
 from rtl.units.shell import Control, attach
 
-PIPE = Pipe()
-
 
 def stages(order: int) -> int:
     """Return the cycles from the row that completes a block to its first beat."""
@@ -102,7 +100,7 @@ def _whole(shape: Shape, own: Sequence[Passing], values: Sequence[Int]) -> list[
     """Rotate all blocks that values hold."""
     lo, hi = min(p.out.lo for p in own), max(p.out.hi for p in own)
     like = TensorType(smallest_type(lo, hi), (len(values),), lo, hi)
-    return list(operator.wires(Hadamard(shape.order), [array(values, like.shape)], like, PIPE))
+    return list(operator.wires(Hadamard(shape.order), [array(values, like.shape)], like, Pipe()))
 
 
 def _gathered(

@@ -46,8 +46,6 @@ from rtl.units.runs import schedule_of
 from rtl.units.shell import Control, attach
 from rtl.units.weights import Words, on_chip
 
-PIPE = Pipe()
-
 
 def build(plan: UnitPlan, into: Mapping[str, Stream], queues: Mapping[str, Fifo]) -> None:
     """Attach the unit's actor in the open block; weights come in where there is a stream of them.
@@ -76,6 +74,7 @@ class _Datapath:
         streamed: bool,
     ) -> None:
         self.products, self.streamed, self.unit = products, streamed, plan.unit
+        self.pipe = Pipe()
         self.columns, self.lanes = plan.unit.columns, plan.unit.lanes
         self.block = block_of(products, self.columns)
         self.job = control.marks["job"]
@@ -232,11 +231,11 @@ class _Datapath:
         blocks = []
         for number, start in enumerate(range(0, self.columns, self.block)):
             stop = min(start + self.block, self.columns)
-            terms = [PIPE.cut(mul(weights[c], activations[c])) for c in range(start, stop)]
-            total = PIPE.until(tree(terms, add, PIPE), 2 + depth)
+            terms = [self.pipe.cut(mul(weights[c], activations[c])) for c in range(start, stop)]
+            total = self.pipe.until(tree(terms, add, self.pipe), 2 + depth)
             scale = self._scale(lane, number, scales[number], depth)
-            blocks.append(PIPE.cut(bounded(mul(total, scale), lo, hi)))
-        total = PIPE.until(tree(blocks, add, PIPE), 3 + tree_stages(self.columns))
+            blocks.append(self.pipe.cut(bounded(mul(total, scale), lo, hi)))
+        total = self.pipe.until(tree(blocks, add, self.pipe), 3 + tree_stages(self.columns))
         assert total.at is not None
         return self._accumulate(total)
 
@@ -247,11 +246,11 @@ class _Datapath:
         lo, hi = min(e[0] for e in ends), max(e[1] for e in ends)
         # A block of one column has no tree in whose time both could be done apart.
         late = max(depth, 1)
-        m, factor, exponent = (PIPE.until(x, late) for x in (m, *parts))
+        m, factor, exponent = (self.pipe.until(x, late) for x in (m, *parts))
         product = mul(m, factor)
         if depth:
-            product, exponent = PIPE.cut(product), PIPE.cut(exponent)
-        return PIPE.cut(bounded(shift_left(product, exponent), lo, hi))
+            product, exponent = self.pipe.cut(product), self.pipe.cut(exponent)
+        return self.pipe.cut(bounded(shift_left(product, exponent), lo, hi))
 
     def _accumulate(self, total: Int) -> Int:
         lo, hi = min(p.out.lo for p in self.products), max(p.out.hi for p in self.products)

@@ -29,7 +29,6 @@ from rtl.ops.center import mean_of, reciprocal, shift_of
 from rtl.ops.lanes import Table, rescaled, within
 from rtl.ops.rms_norm import fixed_shift, root_of, size_root
 from rtl.ops.rms_table import root_of as table_root_of
-from rtl.pipe import Pipe
 from rtl.streams import Stream
 from rtl.units.fetch import Fetch
 from rtl.units.fifo import Fifo, ring
@@ -39,8 +38,6 @@ from rtl.units.runs import schedule_of
 from rtl.units.shell import Control, attach
 from rtl.units.vectors import Vectors, stages
 from rtl.units.weights import Words, in_order, packed
-
-PIPE = Pipe()
 
 
 def build(plan: UnitPlan, into: Mapping[str, Stream], queues: Mapping[str, Fifo]) -> None:
@@ -99,19 +96,19 @@ class _Scaled(Vectors):
         for p, own in zip(self.own, eps, strict=True):
             most = max(most, p.into.shape[-1] * p.into.peak**2 + max(own))
         start = self.counters.by_turn(self.of_all(eps), first)
-        total = self.summed([PIPE.cut(square(x)) for x in self.lanes], start, least, most)
+        total = self.summed([self.pipe.cut(square(x)) for x in self.lanes], start, least, most)
         assert total.at is not None
         sizes = self.each([size_root(p.into.shape[-1]) for p in self.own])
         shifts = self.each([self._shift(p) for p in self.own])
         scale, fixed = (self.counters.by_job(v, total.at) for v in (sizes, shifts))
-        factor, shift = root_of(total, scale, fixed, PIPE)
+        factor, shift = root_of(total, scale, fixed, self.pipe)
         assert factor.at is not None
         by, down = self.held(factor), self.held(shift)
         values = self.scaled(self.read(factor.at), by)
-        late = {id(d): PIPE.cut(d) for d in down}
+        late = {id(d): self.pipe.cut(d) for d in down}
         both = [(v, late[id(d)]) for v, d in zip(values, down, strict=True)]
         types = dict.fromkeys(self.out_type(p) for p in self.own)
-        return self.given({t: [rescaled(v, d, t, PIPE) for v, d in both] for t in types})
+        return self.given({t: [rescaled(v, d, t, self.pipe) for v, d in both] for t in types})
 
     def _shift(self, p: Passing) -> int:
         name = p.job.task.nodes[0]
@@ -127,7 +124,7 @@ class _Tabled(Vectors):
     def outputs(self) -> Mapping[str, Wire]:
         """Sum the squares, look the root up, multiply each element by it and by its weight."""
         most = max(p.into.shape[-1] * p.into.peak**2 for p in self.own)
-        total = self.summed([PIPE.cut(square(x)) for x in self.lanes], constant(0), 0, most)
+        total = self.summed([self.pipe.cut(square(x)) for x in self.lanes], constant(0), 0, most)
         assert total.at is not None
         ops = [self._op(p) for p in self.own]
         table, places = self._tables()
@@ -148,7 +145,7 @@ class _Tabled(Vectors):
             )
             first = self.counters.by_turn(self.of_all(firsts), total.at)
             segments.append((start, step, lift, first))
-        root = table_root_of(total, segments, entries, table, PIPE)
+        root = table_root_of(total, segments, entries, table, self.pipe)
         assert root.at is not None
         return self._weighed(self.scaled(self.read(root.at), self.held(root)), ops)
 
@@ -162,13 +159,13 @@ class _Tabled(Vectors):
                 ([op.root_shift for op in ops], at), ([op.weight_shift for op in ops], at + 2),
             )
         )  # fmt: skip
-        weights = [PIPE.cut(w) for w in self._weights(at)]
-        normal = [PIPE.cut(shift_floor(v, down)) for v in values]
-        products = [PIPE.cut(mul(v, w)) for v, w in zip(normal, weights, strict=True)]
+        weights = [self.pipe.cut(w) for w in self._weights(at)]
+        normal = [self.pipe.cut(shift_floor(v, down)) for v in values]
+        products = [self.pipe.cut(mul(v, w)) for v, w in zip(normal, weights, strict=True)]
         scaled = [shift_floor(v, last) for v in products]
         types = dict.fromkeys(self.out_type(p) for p in self.own)
         return self.given(
-            {t: [PIPE.cut(within(saturate(v, t.dtype), t)) for v in scaled] for t in types}
+            {t: [self.pipe.cut(within(saturate(v, t.dtype), t)) for v in scaled] for t in types}
         )
 
     def _op(self, p: Passing) -> RmsTable:
@@ -243,7 +240,7 @@ class _Centred(Vectors):
             self.counters.by_job(self.each([of(n) for n in sizes]), total.at)
             for of in (reciprocal, shift_of)
         )
-        mean = mean_of(total, scale, s, PIPE)
+        mean = mean_of(total, scale, s, self.pipe)
         assert mean.at is not None
         middles = self.held(mean)
         end = stages("center", self.plan.unit.lanes) - 1
@@ -251,7 +248,7 @@ class _Centred(Vectors):
         like = TensorType(self.own[0].out.dtype, (), lo, hi)
         # The stages that are left are for the synthesis to spread the product over.
         values = [
-            PIPE.until(within(sub(PIPE.cut(x), middle), like), end)
+            self.pipe.until(within(sub(self.pipe.cut(x), middle), like), end)
             for x, middle in zip(self.read(mean.at), middles, strict=True)
         ]
         return self.given({self.out_type(p): values for p in self.own})

@@ -30,8 +30,6 @@ from rtl.units.fetch import table
 from rtl.units.passing import Counters, Passing
 from rtl.units.plan import same_in_all
 
-PIPE = Pipe()
-
 
 @dataclass(frozen=True)
 class Shape:
@@ -107,7 +105,7 @@ class Rotation:
         counters: Counters,
     ) -> None:
         """Look at the jobs of a shape; the others' rows pass it by."""
-        self.shape, self.counters = shape, counters
+        self.shape, self.counters, self.pipe = shape, counters, Pipe()
         self.own = [p for p, o in zip(passings, own, strict=True) if o]
         mine = counters.by_job([int(o) for o in own], 0).wire
         self.moves = mine & (counters.steps | counters.emits)
@@ -147,7 +145,9 @@ class Rotation:
             first = bounded(old, x.lo, x.hi)
             difference = sub(first, x)
             found.append(
-                PIPE.cut(select(second, add(first, x), bounded(old, difference.lo, difference.hi)))
+                self.pipe.cut(
+                    select(second, add(first, x), bounded(old, difference.lo, difference.hi))
+                )
             )
             written.append(bounded(select(second, difference, x), *ends).wire)
         word <<= pyrtl.concat_list(written)
@@ -175,7 +175,10 @@ class Rotation:
             for low in range(len(level)):
                 if low & step == 0:
                     a, b = level[low], level[low + step]
-                    moved[low], moved[low + step] = PIPE.cut(add(a, b)), PIPE.cut(sub(a, b))
+                    moved[low], moved[low + step] = (
+                        self.pipe.cut(add(a, b)),
+                        self.pipe.cut(sub(a, b)),
+                    )
             level, step = moved, 2 * step
         return level
 
@@ -216,9 +219,11 @@ class Rotation:
             made = []
             for a, b in zip(level[::2], level[1::2], strict=False):
                 late = (a.at or 0) - (terms[0].at or 0)
-                made.append(PIPE.cut(add_carry(a, b, self.counters.later(carries[adder], late))))
+                made.append(
+                    self.pipe.cut(add_carry(a, b, self.counters.later(carries[adder], late)))
+                )
                 adder += 1
-            level = made + [PIPE.cut(x) for x in level[len(made) * 2 :]]
+            level = made + [self.pipe.cut(x) for x in level[len(made) * 2 :]]
         ends = len(terms) * min(x.lo for x in terms), len(terms) * max(x.hi for x in terms)
         most = max(-ends[0], ends[1])
         return bounded(level[0], -most, most)

@@ -25,8 +25,6 @@ from rtl.units.passing import Counters, Passing, most_waiting, waiting
 from rtl.units.plan import UnitPlan
 from rtl.units.weights import in_order
 
-PIPE = Pipe()
-
 
 def stages(op: str, lanes: int) -> int:
     """Return the cycles from the row that completes a vector to its first beat."""
@@ -52,6 +50,7 @@ class Vectors:
         self.own = [p for p, o in zip(passings, own, strict=True) if o]
         self.passings, self.flags = passings, own
         self._beat: Wire | None = None
+        self.pipe = Pipe()
         mine = counters.by_job([int(o) for o in own], 0).wire
         self.steps, self.emits = counters.steps & mine, counters.emits & mine
         sizes = [p.into.shape[-1] if o else 1 for p, o in zip(passings, own, strict=True)]
@@ -105,7 +104,7 @@ class Vectors:
         return Int(closed, lo, hi, stage + 1)
 
     def _row(self, terms: Sequence[Int]) -> Int:
-        return PIPE.until(tree(terms, add, PIPE), (terms[0].at or 0) + self.depth)
+        return self.pipe.until(tree(terms, add, self.pipe), (terms[0].at or 0) + self.depth)
 
     def held(self, found: Int) -> list[Int]:
         """Keep what has been found out about vectors; return that of each lane's, a stage behind.
@@ -166,7 +165,7 @@ class Vectors:
 
     def scaled(self, values: Sequence[Int], by: Sequence[Int]) -> list[Int]:
         """Multiply each lane's element by what stands behind it, in two stages."""
-        return [PIPE.cut(mul(PIPE.cut(x), b)) for x, b in zip(values, by, strict=True)]
+        return [self.pipe.cut(mul(self.pipe.cut(x), b)) for x, b in zip(values, by, strict=True)]
 
     def given(self, results: Mapping[TensorType, Sequence[Int]]) -> Mapping[str, Wire]:
         """Return the beats of each FIFO, out of the results of each type."""
