@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 import pyrtl
@@ -57,6 +56,7 @@ class Chain:
         self.stream = self.job.flow.stream
         self.depths = depths(plan)
         self.pipe = Pipe()
+        self.numbers: dict[tuple[tuple[int, ...], int], Int] = {}
         self.known: dict[tuple[str, bytes], Lanes] = {}
         self.sources: dict[str, Source] = {}
         self.reductions: dict[str, tuple[Lanes, np.ndarray]] = {}
@@ -261,37 +261,38 @@ class Chain:
         return _array(self.walk.tables(tables, [w >= 0 for w in wanted.T], stage))
 
     def table(self, node: SketchNode, k: int) -> Table:
-        """Return a table operand: one for all layers, or one for each."""
+        """Return a table operand: one for all layers, or a page for each that differs."""
         every = self.folded.constants(node.name, k)
-        if all(np.array_equal(t, every[0]) for t in every):
+        pages = {t.tobytes(): t for t in every}
+        if len(pages) == 1:
             return Table(every[0])
-        values = np.zeros((len(every), max(t.size for t in every)), np.int64)
-        for page, table in zip(values, every, strict=True):
+        values = np.zeros((len(pages), max(t.size for t in every)), np.int64)
+        for page, table in zip(values, pages.values(), strict=True):
             page[: table.size] = table
-        return Table(values, self.walk.turn_at)
+        numbers = [list(pages).index(t.tobytes()) for t in every]
+        return Table(values, lambda stage: self.by_layer(tuple(numbers), stage).wire)
+
+    def by_layer(self, values: Sequence[int], stage: int | None) -> Int:
+        """Return at a stage the number of the layer there, out of one for each."""
+        key = (tuple(values), stage or 0)
+        if key not in self.numbers:
+            column = np.repeat(np.array(values)[:, None], self.own.count, axis=1)
+            self.numbers[key] = self.walk.tables([column], [None], stage or 0)[0]
+        return self.numbers[key]
 
     def interpolated(self, node: SketchNode, operands: list[Operand], out: TensorType) -> Lanes:
         """Interpolate in tables whose segments and guard bits may differ by layer."""
-
-        @cache
-        def found(values: tuple[int, ...], at: int) -> Int:
-            column = np.repeat(np.array(values)[:, None], self.own.count, axis=1)
-            return self.walk.tables([column], [None], at)[0]
-
-        def by_layer(values: Sequence[int], at: int | None) -> Int:
-            return found(tuple(values), at or 0)
-
         if isinstance(node.op, PwlLog):
             logs = [op for op in self.folded.ops(node.name) if isinstance(op, PwlLog)]
             same_in_all(logs, lambda op: (op.mantissa_bits, op.dtype), node.name)  # type: ignore[attr-defined]
-            return pwl_log.by_layer(logs, operands, out, self.pipe, by_layer)
+            return pwl_log.by_layer(logs, operands, out, self.pipe, self.by_layer)
         ops = [op for op in self.folded.ops(node.name) if isinstance(op, Pwl)]
         same_in_all(ops, lambda op: op.dtype, node.name)  # type: ignore[attr-defined]
         sizes = [t.size for t in self.folded.constants(node.name, 1)]
         x, base, slope = array_of(operands[0]), table_of(operands[1]), table_of(operands[2])
 
         def lane(x: Int) -> Int:
-            where = segments(ops, sizes, (x.lo, x.hi), by_layer)
+            where = segments(ops, sizes, (x.lo, x.hi), self.by_layer)
             return interpolated(ops[0], where, x, base, slope, out, self.pipe)
 
         return each(lane, x)
