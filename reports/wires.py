@@ -15,7 +15,8 @@ class WiresCheck:
 
     `integers` are the elements of all outputs of all tokens, `differences` those that differ;
     `beats` the beats whose cycle was predicted (0: none was), `late` those in another cycle;
-    `first` the sentence of the first of either.
+    `first` the sentence of the first of either. `processor_seconds` are those of this process, which
+    is all that simulates unless the simulator is Icarus.
     """
 
     recipe: str
@@ -31,6 +32,7 @@ class WiresCheck:
     cycles_per_token: float
     build_seconds: float
     simulate_seconds: float
+    processor_seconds: float
     first: str | None = None
 
     def __post_init__(self) -> None:
@@ -59,7 +61,7 @@ def table(checks: Sequence[WiresCheck]) -> Table:
             c.recipe, repr(c.prompt), f"reference == {c.level} in {c.simulator}", c.tokens,
             c.integers, c.differences, c.beats or None, c.late if c.beats else None, c.total_cycles,
             c.cycles_per_token, c.build_seconds, c.simulate_seconds,
-            c.total_cycles / c.simulate_seconds, c.first or "all agree",
+            c.processor_seconds, c.total_cycles / c.simulate_seconds, c.first or "all agree",
         )
         for c in checks
     )  # fmt: skip
@@ -76,6 +78,7 @@ def table(checks: Sequence[WiresCheck]) -> Table:
         Column("cycles_per_token", "a token", "measured", ".1f"),
         Column("build_seconds", "build, s", "measured", ".1f"),
         Column("simulate_seconds", "run, s", "measured", ".2f"),
+        Column("processor_seconds", "processor, s", "measured", ".2f"),
         Column("cycles_per_second", "cycles/s", "measured", ".0f"),
         Column("verdict", "verdict"),
     )

@@ -161,11 +161,12 @@ def verify_wires(
             golden = written(model, prompt, request.tokens, progress)
         around = outside(made, {name: tokens}, golden.tokens, {name: NEXT}, feeds)
         with progress.task(f"simulate in {tool}"):
-            started = time.perf_counter()
+            started, worked = time.perf_counter(), time.process_time()
             ran = run(made, block, around, tool)
             seconds = time.perf_counter() - started
+            processor_seconds = time.process_time() - worked
         told = predicted_beats(model, machine, design, golden.tokens) if cycles else None
-        spent = (build_seconds, seconds)
+        spent = (build_seconds, seconds, processor_seconds)
         found.append(_compared((label, prompt), request, golden, ran, told, spent))
     return found
 
@@ -176,7 +177,7 @@ def _compared(
     golden: Golden,
     ran: Ran,
     told: Mapping[str, np.ndarray] | None,
-    seconds: tuple[float, float],
+    seconds: tuple[float, float, float],
 ) -> WiresCheck:
     """Count what differs, and name the first of each."""
     integers = differences = beats = late = 0
