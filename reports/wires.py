@@ -15,8 +15,8 @@ class WiresCheck:
 
     `integers` are the elements of all outputs of all tokens, `differences` those that differ;
     `beats` the beats whose cycle was predicted (0: none was), `late` those in another cycle;
-    `first` the sentence of the first of either. `processor_seconds` are those of this process, which
-    is all that simulates unless the simulator is Icarus.
+    `first` the sentence of the first of either. `processor_seconds` are those of this process,
+    which is all that simulates unless the simulator is Icarus.
     """
 
     recipe: str

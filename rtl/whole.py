@@ -114,10 +114,17 @@ def weight_feeds(made: Elaboration, machine: Machine) -> dict[str, Feed]:
 
 
 def run(
-    made: Elaboration, design: Block | Verilog, around: Outside, simulator: str = "verilator"
+    made: Elaboration,
+    design: Block | Verilog,
+    around: Outside,
+    simulator: str = "verilator",
+    limit_cycles: int = 0,
 ) -> Ran:
-    """Run a design as one block, or its Verilog; see `simulate` for what is raised."""
-    limit = LIMIT_CYCLES_PER_TOKEN * around.tokens
+    """Run a design as one block, or its Verilog; see `simulate` for what is raised.
+
+    It is given up after `limit_cycles`; 0: after very many.
+    """
+    limit = limit_cycles or LIMIT_CYCLES_PER_TOKEN * around.tokens
     trace = simulate(design, around.feeds, around.drains, simulator, limit)
     return read(made, trace, around.tokens)
 

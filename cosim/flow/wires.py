@@ -160,15 +160,22 @@ def verify_wires(
         with progress.task(f"reference writes after {prompt!r} ({label})"):
             golden = written(model, prompt, request.tokens, progress)
         around = outside(made, {name: tokens}, golden.tokens, {name: NEXT}, feeds)
+        told = predicted_beats(model, machine, design, golden.tokens)
         with progress.task(f"simulate in {tool}"):
             started, worked = time.perf_counter(), time.process_time()
-            ran = run(made, block, around, tool)
+            ran = run(made, block, around, tool, limit_of(told))
             seconds = time.perf_counter() - started
             processor_seconds = time.process_time() - worked
-        told = predicted_beats(model, machine, design, golden.tokens) if cycles else None
         spent = (build_seconds, seconds, processor_seconds)
-        found.append(_compared((label, prompt), request, golden, ran, told, spent))
+        found.append(
+            _compared((label, prompt), request, golden, ran, told if cycles else {}, spent)
+        )
     return found
+
+
+def limit_of(told: Mapping[str, np.ndarray]) -> int:
+    """Return after how many cycles a run is given up: twice as many as it should take."""
+    return 2 * max(int(c.max()) for c in told.values()) + 1000
 
 
 def _compared(
@@ -176,7 +183,7 @@ def _compared(
     request: WiresRequest,
     golden: Golden,
     ran: Ran,
-    told: Mapping[str, np.ndarray] | None,
+    told: Mapping[str, np.ndarray],
     seconds: tuple[float, float, float],
 ) -> WiresCheck:
     """Count what differs, and name the first of each."""
@@ -190,7 +197,7 @@ def _compared(
         for token, place in np.argwhere(got != want)[:1].tolist():
             said = f"{got[token, place]} in {request.tool}, {want[token, place]} in the reference"
             first.append((token, f"token {token}, {name}[{place}]: {said}"))
-    for name, want in (told or {}).items():
+    for name, want in told.items():
         got = ran.cycles[name]
         beats += want.size
         late += int(np.count_nonzero(got != want))

@@ -5,6 +5,7 @@ import numpy as np
 from cosim.design.choices import Choices, Lanes
 from cosim.design.sized import sized_design
 from cosim.flow.beats import predicted_beats
+from cosim.flow.wires import limit_of
 from cosim.machine import load_machine
 from cosim.reference import run as refer
 from hw_models.network import Pattern
@@ -43,11 +44,11 @@ def check(model, machine, design, inputs, simulator="pyrtl", patterns=None, foll
     own = {n: v[:1] if n in (follows or {}) else v for n, v in inputs.items()}
     weights = weight_feeds(made, machine)
     around = outside(made, own, count, follows, weights, allowed)
-    ran = run(made, block, around, simulator)
+    cycles = predicted(model, machine, design, around.tokens, patterns)
+    ran = run(made, block, around, simulator, limit_of(cycles))
     want = refer(model, inputs)
     for name, value in want.outputs.items():
         assert np.array_equal(ran.outputs[name].reshape(value.shape), value), name
-    cycles = predicted(model, machine, design, around.tokens, patterns)
     for name, own in cycles.items():
         assert np.array_equal(ran.cycles[name], own), name
     return ran
