@@ -1,6 +1,7 @@
 """A sweep that is killed at random times ends with the bytes of one that was not."""
 
 import random
+import time
 
 import pytest
 
@@ -20,8 +21,9 @@ CASES = {
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("name", CASES)
-def test_sigkill_at_random_times(tmp_path, name):
+def test_sigkill_at_random_times(tmp_path, name, seed):
     if name != "grid":
         pytest.importorskip("optuna", reason="pip install cosim-toolkit[sweep]")
     search, how, other = CASES[name]
@@ -30,11 +32,12 @@ def test_sigkill_at_random_times(tmp_path, name):
     ran = command("sweep", study, "-o", whole, *other)
     assert ran.status == 0, ran
     points = len(list(whole.glob("points/*/*.json")))
-    chance = random.Random(name)
+    chance = random.Random(f"{name} {seed}")
     deaths, kept = 0, 0
     for _ in range(4):
         with started(study, killed, *how) as process:
             wait_for(killed, kept + chance.randint(1, points // 4), process)
+            time.sleep(0.02 * chance.random())  # anywhere between two points, or within a write
             process.kill()
             process.communicate()
         if process.returncode == 0:
