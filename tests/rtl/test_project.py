@@ -145,6 +145,15 @@ def test_the_manifest_names_every_file(folder, files):
     assert {p["way"] for p in told["ports"]} == {"in", "out"}
 
 
+def test_a_mask_covers_what_a_beat_holds_and_no_more(files):
+    """22 elements of 5 bits, four a beat: the last beat holds two."""
+    if "row.mask" in files:
+        assert files["row.mask"].split() == ["fffff"] * 5 + ["003ff"]
+    else:
+        bits = [int(word, 16).bit_count() for word in files["y.mask"].split()]
+        assert bits == [4 * bits[-1]] * 5 + [bits[-1]]
+
+
 def test_the_bytes_do_not_change(files):
     assert case("weights.beats" in files) == files
 

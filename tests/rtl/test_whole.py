@@ -16,7 +16,7 @@ from cosim.reference import run as refer
 from rtl.elaborate import elaborate
 from tests.hw_models.graphs import model_of
 from tests.rtl.simulators import ALL
-from tests.rtl.whole import ON_CHIP, check, design_of
+from tests.rtl.whole import ON_CHIP, check, design_of, predicted
 
 STREAMED = (("weights", "memory"), ("states", "chip"), ("embedding", "chip"))
 
@@ -41,6 +41,18 @@ def test_weights_come_when_the_memory_serves_them(widths, simulator):
     values = np.random.default_rng(1).integers(-128, 128, (3, 33))
     values[0], values[1] = -128, 127
     check(model, machine, design, {"x": values}, simulator)
+
+
+def test_a_slow_memory_sets_the_pace():
+    """Bursts and pauses: the port is the bottleneck, from one task's weights to the next's."""
+    model = layered(size=24)
+    machine, design = design_of(model, Lanes(8, 8, 4, 8, 24), STREAMED)
+    slow = tuple(replace(m, efficiency=m.efficiency / 1000) for m in machine.memories)
+    fast, machine = machine, replace(machine, memories=slow)
+    inputs = generated(model, 5, 3)
+    ran = check(model, machine, design, inputs)
+    told = predicted(model, fast, design, 3)
+    assert ran.cycles["next"][-1, 0] > 2 * told["next"][-1, 0]
 
 
 def layered(layers: int = 3, size: int = 12, vocabulary: int = 19, wide: int = 14):

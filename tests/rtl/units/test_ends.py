@@ -1,6 +1,7 @@
 """Sources, sinks and the embedding's memory: a model that only looks rows up, whole."""
 
 import numpy as np
+import pyrtl
 import pytest
 
 from cosim.ir.errors import UserError
@@ -70,3 +71,16 @@ def test_inputs_that_are_not_the_graphs_are_refused():
         outside(made, {"x": TOKENS})
     with pytest.raises(UserError, match="'token' has 5 of 7 tokens"):
         outside(made, {"token": TOKENS}, 7)
+
+
+def test_an_output_is_offered_whether_or_not_it_is_taken():
+    """A sink's `valid` does not wait for `ready`, as AXI demands; nor does the beat change."""
+    model = looking_up(19, 10, 8)
+    block = one_block(model, design_of(model, 4)[1])
+    simulation = pyrtl.FastSimulation(tracer=None, block=block)
+    seen = []
+    for _ in range(12):
+        simulation.step({"token_data": 3, "token_valid": 1, "row_ready": 0})
+        seen.append((simulation.inspect("row_valid"), simulation.inspect("row_data")))
+    assert [valid for valid, _ in seen] == [0] * 3 + [1] * 9
+    assert len({beat for valid, beat in seen if valid}) == 1
