@@ -17,13 +17,16 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from importlib.util import find_spec
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from cosim.ir.errors import UserError
+from cosim.ir.write import write_file
 from rtl.export import Verilog
+from rtl.simulators.bench import cache_folder
 
 FAMILIES: Mapping[str, str] = {"xcup": "UltraScale+", "xc7": "7 series"}
 # LUTs that a memory or shift register of LUTs takes (AMD UG574, table 2-1 and following).
@@ -77,6 +80,36 @@ class Synthesis:
         return self.half_brams / 2
 
 
+def kept(verilog: Verilog, family: str) -> Path:
+    """Return the file that keeps a module's figures, so that the same text is counted once."""
+    parts = ["synth", family, version(), verilog.name, verilog.text]
+    return (
+        cache_folder("\0".join([*parts, *map(str, sorted(verilog.files.items()))])) / "synth.json"
+    )
+
+
+def version() -> str:
+    """Return the version of yosys; raise UserError where it is not there."""
+    try:
+        return metadata.version("pyosys")
+    except metadata.PackageNotFoundError:
+        raise UserError(
+            "yosys is not installed; install the extra: pip install 'cosim-toolkit[rtl]'"
+        ) from None
+
+
+def synthesised(verilog: Verilog, family: str = "xcup") -> Synthesis:
+    """Return what a module takes, as `synthesise` does; what is known of the same text is read."""
+    path = kept(verilog, family)
+    if path.exists():
+        with suppress(ValueError, TypeError):
+            return Synthesis(**json.loads(path.read_text()))
+    found = synthesise(verilog, family)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_file(path, json.dumps(asdict(found)))
+    return found
+
+
 def synthesise(
     verilog: Verilog, family: str = "xcup", others: Mapping[str, str] | None = None
 ) -> Synthesis:
@@ -89,10 +122,7 @@ def synthesise(
         raise UserError(
             f"no family {family!r} to synthesise for; choose one of {', '.join(FAMILIES)}"
         )
-    if find_spec("pyosys") is None:
-        raise UserError(
-            "yosys is not installed; install the extra: pip install 'cosim-toolkit[rtl]'"
-        )
+    version()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         texts = {verilog.name: verilog.text, **(others or {})}

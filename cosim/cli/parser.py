@@ -28,6 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     _run(subs)
     _verify(subs)
     _rtl(subs)
+    _synth(subs)
     _simulate(subs)
     _sweep(subs)
     _report(subs)
@@ -145,6 +146,14 @@ def _rtl(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     _graph(parser)
     wires.rtl_options(parser)
     _finish(parser, wires.rtl)
+
+
+def _synth(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    about = "count what the units of a graph's accelerator take of an FPGA, with yosys"
+    parser = subs.add_parser("synth", help=about, description=about)
+    _graph(parser)
+    wires.synth_options(parser)
+    _finish(parser, wires.synth)
 
 
 def _threads(parser: argparse.ArgumentParser) -> None:

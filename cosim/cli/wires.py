@@ -1,4 +1,4 @@
-"""Do what `cosim rtl` says, and `cosim verify` of wires: build an accelerator, run it, compare."""
+"""Do what `cosim rtl`, `cosim synth` and `cosim verify --level` say of an accelerator in wires."""
 
 from __future__ import annotations
 
@@ -43,6 +43,13 @@ def rtl_options(parser: argparse.ArgumentParser) -> None:
         "--unit", action="append", help="only this unit, without vectors; may be repeated"
     )
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder to write")
+
+
+def synth_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `cosim synth`; those of the graph come before."""
+    design_options(parser)
+    parser.add_argument("--family", default="xcup", help="xcup (UltraScale+) or xc7 (7 series)")
+    parser.add_argument("--unit", action="append", help="only this unit; may be repeated")
 
 
 def verify_options(parser: argparse.ArgumentParser) -> None:
@@ -98,6 +105,23 @@ def rtl(args: argparse.Namespace) -> int:
     return print_tables(args, (written,), {"folder": str(args.out), "design": design.text()})
 
 
+def synth(args: argparse.Namespace) -> int:
+    """Print what the units of an accelerator take; each is counted once and then known."""
+    from cosim.cli.graphs import load_graph
+    from cosim.cli.progress import make_progress
+    from cosim.flow.synthesis import synthesise_units
+    from cosim.flow.wires import design_for
+    from cosim.machine import load_machine
+    from reports.synthesis import table
+
+    machine, model, request = load_machine(args.machine), load_graph(args), request_of(args)
+    with make_progress(args.quiet) as progress:
+        design = design_for(model, machine, request)
+        units = tuple(args.unit or ())
+        rows, tool = synthesise_units(model, design, units, args.family, progress)
+    return print_tables(args, (table(rows, args.family, tool),), {"design": design.text()})
+
+
 def verify(args: argparse.Namespace, graphs: Sequence[tuple[str | None, Model]]) -> int:
     """Compare the wires of each graph with the reference; 1 if a bit or a cycle differs."""
     if args.folder is not None:
@@ -147,10 +171,10 @@ def request_of(args: argparse.Namespace) -> WiresRequest:
     from cosim.flow.wires import WiresRequest
 
     lanes = (LANES,) * 4 if args.lanes is None else args.lanes
-    asked = args.prompt or "def "
+    asked = getattr(args, "prompt", None) or "def "
     prompts = (asked,) if isinstance(asked, str) else tuple(asked)
     return WiresRequest(
-        lanes or None, args.weights, prompts, args.tokens or TOKENS,
+        lanes or None, args.weights, prompts, getattr(args, "tokens", None) or TOKENS,
         getattr(args, "level", None) or "verilog", getattr(args, "simulator", ""),
     )  # fmt: skip
 
