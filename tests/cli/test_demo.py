@@ -51,7 +51,7 @@ def test_the_demo_is_whole_fast_and_accurate(tmp_path):
     started = time.perf_counter()
     again, said = demo(tmp_path / "run")
     assert again == data
-    assert said.count(": reused") == 1 + 5 * 4  # float, and five steps of four recipes
+    assert said.count(": reused") == 1 + 6 * 4  # float, and six steps of four recipes
     assert time.perf_counter() - started < 60
 
     with Browser() as browser:  # skips where Chromium is not installed; all else is done by now
