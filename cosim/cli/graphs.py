@@ -41,14 +41,15 @@ def run(args: argparse.Namespace) -> int:
 def simulate(args: argparse.Namespace) -> int:
     """Model cycles and energy of a token of a workload."""
     from cosim.design import Workload
+    from cosim.design.workload import Phase
     from cosim.flow.simulate import simulate_graph
     from cosim.ir.write import write_file
     from cosim.machine import load_machine
 
     machine = load_machine(args.machine)
     model = _published(args) or load_graph(args)
-    phase = "prefill" if args.prefill else "decode"
-    load = Workload(phase, args.prefill or 1, args.batch, args.context)  # type: ignore[arg-type]
+    phase: Phase = "prefill" if args.prefill else "decode"
+    load = Workload(phase, args.prefill or 1, args.batch, args.context)
     name = args.recipe or model.name
     found, trace = simulate_graph(name, model, machine, load, args.slack, args.objective)
     if args.trace:
