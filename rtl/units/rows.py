@@ -24,7 +24,8 @@ from rtl.numerics import Int, Wire, constant, pick
 from rtl.pipe import delayed
 from rtl.units.fifo import ring
 from rtl.units.plan import Job, UnitPlan
-from rtl.units.schedule import Firing, Run, Schedule
+from rtl.units.runs import runs_of
+from rtl.units.schedule import Schedule
 from rtl.units.shell import Control
 
 
@@ -110,19 +111,11 @@ def schedule_of(
     """
     popped, pushed = (dict.fromkeys(names, own.rows.is_step) for names in stepwise)
     rows = replace(own.rows, pops={**own.rows.pops, **popped}, pushes={**own.rows.pushes, **pushed})
-    flags = [*rows.pops.values(), *rows.pushes.values(), np.arange(own.count) == own.count - 1]
-    cuts = np.flatnonzero(np.any(np.diff(np.stack(flags), axis=1), axis=0)) + 1
-    runs: list[Run] = []
-    for start, stop in zip([0, *cuts.tolist()], [*cuts.tolist(), own.count], strict=True):
-        pops = tuple(f for f, there in rows.pops.items() if there[start])
-        pushes = tuple(f for f, there in rows.pushes.items() if there[start])
-        last = stop == own.count
-        gap = Fraction(last_cycles if last else 1)
-        firing = Firing(pops, pushes, latency, gap)
-        if runs and runs[-1][1] == firing:
-            runs[-1] = (runs[-1][0] + stop - start, firing)
-        else:
-            runs.append((stop - start, firing))
+    runs = list(runs_of(rows.pops, rows.pushes, {}, latency))
+    if last_cycles > 1:
+        times, kind = runs.pop()
+        last = (1, replace(kind, interval=Fraction(last_cycles)))
+        runs += [(times - 1, kind), last] if times > 1 else [last]
     part, empty = tuple(runs), ()
     if own.job.task.part == "block":
         return Schedule(empty, part, empty, own.turns)
