@@ -20,6 +20,7 @@ class WiresCheck:
     """
 
     recipe: str
+    design: str
     prompt: str
     level: str
     simulator: str
@@ -58,8 +59,9 @@ def table(checks: Sequence[WiresCheck]) -> Table:
     """Print a row per comparison."""
     rows = tuple(
         (
-            c.recipe, repr(c.prompt), f"reference == {c.level} in {c.simulator}", c.tokens,
-            c.integers, c.differences, c.beats or None, c.late if c.beats else None, c.total_cycles,
+            c.recipe, c.design, repr(c.prompt), f"reference == {c.level} in {c.simulator}",
+            c.tokens, c.integers, c.differences, c.beats or None, c.late if c.beats else None,
+            c.total_cycles,
             c.cycles_per_token, c.build_seconds, c.simulate_seconds,
             c.processor_seconds, c.total_cycles / c.simulate_seconds, c.first or "all agree",
         )
@@ -67,6 +69,7 @@ def table(checks: Sequence[WiresCheck]) -> Table:
     )  # fmt: skip
     columns = (
         Column("recipe", "recipe"),
+        Column("design", "design"),
         Column("prompt", "prompt"),
         Column("compared", "compared"),
         Column("tokens", "tokens", "given"),

@@ -13,12 +13,13 @@ of `depth` places behind it, a drain a sink; so patterns of gaps and stalls are 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib import metadata
 
 from cosim.ir.errors import UserError
 from rtl.export import Verilog, export
 from rtl.netlist import Block, ports
 from rtl.simulators import compiled, icarus, python, verilator
-from rtl.simulators.setup import Drain, Feed, Setup, Trace
+from rtl.simulators.setup import Drain, Feed, Setup, Starved, Trace
 
 LIMIT_CYCLES = 1_000_000
 
@@ -33,7 +34,7 @@ ON_VERILOG: Mapping[str, Callable[[Verilog, Setup], Trace]] = {
 }
 SIMULATORS = (*ON_BLOCK, *ON_VERILOG)
 
-__all__ = ["SIMULATORS", "Drain", "Feed", "Trace", "simulate"]
+__all__ = ["SIMULATORS", "Drain", "Feed", "Starved", "Trace", "simulate", "tool_text"]
 
 
 def simulate(
@@ -47,7 +48,7 @@ def simulate(
     """Run until every drain has its beats; return the beats and the cycle of each.
 
     `held` are inputs that are no streams and keep their value. Raise UserError where a simulator
-    is not there or unknown, a port is not driven, or a drain starves until `limit_cycles`.
+    is not there or unknown, a port is not driven, or (Starved) a drain starves until the limit.
     """
     if simulator not in SIMULATORS:
         raise UserError(f"no simulator {simulator!r}; choose one of {', '.join(SIMULATORS)}")
@@ -69,3 +70,14 @@ def simulate(
     if simulator in ON_BLOCK:
         return ON_BLOCK[simulator](design, setup)
     return ON_VERILOG[simulator](export(design, "dut"), setup)
+
+
+def tool_text(simulator: str) -> str:
+    """Name a simulator with its version; raise UserError where it is not there."""
+    texts: Mapping[str, Callable[[], str]] = {
+        "pyrtl": lambda: f"PyRTL {metadata.version('pyrtl')}",
+        "compiled": lambda: f"PyRTL {metadata.version('pyrtl')}, compiled",
+        "icarus": icarus.version_text,
+        "verilator": verilator.version_text,
+    }
+    return texts[simulator]()

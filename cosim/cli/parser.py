@@ -133,7 +133,9 @@ def _verify(subs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("graph", type=Path, help="a graph folder, or a run folder: all its graphs")
     parser.add_argument("--recipe", action="append", help="only this graph of it; may be repeated")
     parser.add_argument("--text", type=Path, help="text or .npy (default: that of the run folder)")
-    parser.add_argument("--tokens", type=_positive, help="default: 512; with --level, 16 to write")
+    parser.add_argument(
+        "--tokens", type=_positive, help="default: 512; with --level, 16; with --units, 2"
+    )
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     _threads(parser)
     wires.verify_options(parser)

@@ -15,6 +15,8 @@ from cosim.ir.errors import UserError
 if TYPE_CHECKING:
     import numpy as np
 
+    from cosim.ir.model import Model
+
 
 TOKENS = 512
 
@@ -31,8 +33,7 @@ def verify(args: argparse.Namespace) -> int:
     from reports.exactness import Exactness, table
 
     if args.level:
-        folders = _graph_folders(args)
-        return wires.verify(args, [(r, load_model(folder, OPS)) for r, folder in folders])
+        return wires.verify(args, _labelled(args))
     check_device(args.device)
     found: list[Exactness] = []
     with make_progress(args.quiet) as progress:
@@ -65,6 +66,21 @@ def _graph_folders(args: argparse.Namespace) -> list[tuple[str | None, Path]]:
             + (f"{strange[0]!r} is not among them" if strange else "make one with `cosim quantize`")
         )
     return [(name, folder / "graph" / name) for name in asked or there]
+
+
+def _labelled(args: argparse.Namespace) -> list[tuple[str, Model]]:
+    """Load the graphs, each under its recipe's name, or its own where it is in no run folder."""
+    from cosim.flow.progress import Progress
+    from cosim.flow.records import run_folder_of
+    from cosim.ir.file import load_model
+    from cosim.ops import OPS
+
+    kept = run_folder_of(args.graph, Progress())
+    found = []
+    for recipe, folder in _graph_folders(args):
+        model = load_model(folder, OPS)
+        found.append((recipe or (folder.resolve().name if kept else model.name), model))
+    return found
 
 
 def _tokens(args: argparse.Namespace, size: int) -> np.ndarray:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cosim.ir.model import Model
 
 LANES = 8
-TOKENS = 16
+TOKENS, UNIT_TOKENS = 16, 2
 
 
 def design_options(parser: argparse.ArgumentParser) -> None:
@@ -72,6 +72,11 @@ def verify_options(parser: argparse.ArgumentParser) -> None:
         "--prompt", action="append",
         help="with --level: what it reads first (default: 'def '); may be repeated",
     )  # fmt: skip
+    parser.add_argument(
+        "--units", action="store_true",
+        help="with --level: every unit alone, its bits and cycles, instead of the whole",
+    )  # fmt: skip
+    parser.add_argument("--unit", action="append", help="as --units, this one; may be repeated")
     design_options(parser)
 
 
@@ -109,43 +114,67 @@ def synth(args: argparse.Namespace) -> int:
     """Print what the units of an accelerator take; each is counted once and then known."""
     from cosim.cli.graphs import load_graph
     from cosim.cli.progress import make_progress
+    from cosim.flow.records import Recorder, run_folder_of
     from cosim.flow.synthesis import synthesise_units
     from cosim.flow.wires import design_for
     from cosim.machine import load_machine
     from reports.synthesis import table
+    from rtl import synth as tools
 
     machine, model, request = load_machine(args.machine), load_graph(args), request_of(args)
     with make_progress(args.quiet) as progress:
         design = design_for(model, machine, request)
-        units = tuple(args.unit or ())
-        rows, tool = synthesise_units(model, design, units, args.family, progress)
-    return print_tables(args, (table(rows, args.family, tool),), {"design": design.text()})
+        units, folder = tuple(args.unit or ()), run_folder_of(args.graph, progress)
+        label = args.recipe or (args.graph.resolve().name if folder else model.name)
+        found = Recorder(folder, label, model, machine, design).synthesis(
+            args.family, units, tools.version(),
+            lambda: synthesise_units(model, design, units, args.family, progress),
+        )  # fmt: skip
+    shown = table(found.rows, found.family, found.tool)
+    return print_tables(args, (shown,), {"design": design.text()})
 
 
-def verify(args: argparse.Namespace, graphs: Sequence[tuple[str | None, Model]]) -> int:
+def verify(args: argparse.Namespace, graphs: Sequence[tuple[str, Model]]) -> int:
     """Compare the wires of each graph with the reference; 1 if a bit or a cycle differs."""
     if args.folder is not None:
         return _replay(args, graphs)
     from cosim.cli.progress import make_progress
-    from cosim.flow.wires import design_for, verify_wires
+    from cosim.flow.records import Recorder, run_folder_of
+    from cosim.flow.units import Alone
+    from cosim.flow.whole import Whole
+    from cosim.flow.wires import design_for
     from cosim.machine import load_machine
-    from reports.wires import WiresCheck, table
+    from reports import wires, wires_units
+    from reports.wires import WiresCheck
+    from reports.wires_units import UnitCheck
 
     machine, request = load_machine(args.machine), request_of(args)
-    found: list[WiresCheck] = []
+    whole: list[WiresCheck] = []
+    units: list[UnitCheck] = []
     with make_progress(args.quiet) as progress:
-        for recipe, model in graphs:
+        folder = run_folder_of(args.graph, progress)
+        for label, model in graphs:
             design = design_for(model, machine, request)
-            label = recipe or model.name
-            found += verify_wires(label, model, machine, design, request, args.cycles, progress)
-    print_tables(args, (table(found),))
-    wrong = [check for check in found if not check.is_exact]
-    for check in wrong:
-        print(f"cosim: {check.sentence}", file=sys.stderr)
+            recorder = Recorder(folder, label, model, machine, design)
+            if args.units or args.unit:
+                alone = Alone(label, model, machine, design, request, progress)
+                wanted = alone.units(args.unit or ())
+                with progress.task(f"verify {len(wanted)} units of {label} in {request.tool}"):
+                    for number, unit in enumerate(wanted, 1):
+                        units.append(recorder.unit(alone, unit))
+                        progress.advance(number, len(wanted))
+            else:
+                work = Whole(label, model, machine, design, request, progress)
+                whole += [recorder.whole(work, prompt, args.cycles) for prompt in request.prompts]
+    print_tables(args, (wires_units.table(units) if units else wires.table(whole),))
+    wrong = [c.sentence for c in whole if not c.is_exact]
+    wrong += [c.sentence for c in units if not c.is_exact]
+    for sentence in wrong:
+        print(f"cosim: {sentence}", file=sys.stderr)
     return 1 if wrong else 0
 
 
-def _replay(args: argparse.Namespace, graphs: Sequence[tuple[str | None, Model]]) -> int:
+def _replay(args: argparse.Namespace, graphs: Sequence[tuple[str, Model]]) -> int:
     from cosim.cli.progress import make_progress
     from cosim.ir.errors import UserError
     from cosim.ir.file import content_hash
@@ -171,10 +200,12 @@ def request_of(args: argparse.Namespace) -> WiresRequest:
     from cosim.flow.wires import WiresRequest
 
     lanes = (LANES,) * 4 if args.lanes is None else args.lanes
+    alone = getattr(args, "units", False) or (getattr(args, "level", None) and args.unit)
     asked = getattr(args, "prompt", None) or "def "
     prompts = (asked,) if isinstance(asked, str) else tuple(asked)
+    tokens = getattr(args, "tokens", None) or (UNIT_TOKENS if alone else TOKENS)
     return WiresRequest(
-        lanes or None, args.weights, prompts, getattr(args, "tokens", None) or TOKENS,
+        lanes or None, args.weights, prompts, tokens,
         getattr(args, "level", None) or "verilog", getattr(args, "simulator", ""),
     )  # fmt: skip
 

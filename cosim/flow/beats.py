@@ -32,7 +32,7 @@ def predicted_beats(
     network = build_network(
         kind.skeleton, layout, design, machine, tokens, feedback=True, patterns=patterns
     )
-    actors = tuple(_told(a) if a.name.startswith("sink.") else a for a in network.actors)
+    actors = tuple(told(a) if a.name.startswith("sink.") else a for a in network.actors)
     folded = layout.layers > 1
     timing = solve(replace(network, actors=actors), tokens if folded else 1)
     found = {}
@@ -50,7 +50,7 @@ def predicted_beats(
     return found
 
 
-def _told(actor: Actor) -> Actor:
+def told(actor: Actor) -> Actor:
     """Make every firing of an actor a task of its own, so that its start is told."""
     before, body, after = (_one_by_one(p) for p in actor.sections)
     return replace(actor, before=before, body=body, after=after)

@@ -22,6 +22,8 @@ from cosim.ir.write import write_file
 
 T = TypeVar("T")
 STEPS = "cosim.flow.steps"
+# `.c` and `.in` are test benches of the wires.
+SOURCES = {".py", ".yaml", ".html", ".css", ".js", ".c", ".in"}
 PROJECT = Path(__file__).resolve().parents[2]
 
 
@@ -65,13 +67,20 @@ class RunFolder:
             write_file(path, json.dumps({"step": name, "key": key, "result": data}, indent=1))
         return result
 
+    def left(self, prefix: str, kind: type[T]) -> list[T]:
+        """Return what earlier steps of such names found, of whatever inputs, in order of names."""
+        paths = sorted((self.path / "steps").glob(f"{file_name(prefix)}*.json"))
+        found = [_read(path, None, kind) for path in paths]
+        return [one for one in found if one is not None]
 
-def _read(path: Path, key: str, kind: type[T]) -> T | None:
+
+def _read(path: Path, key: str | None, kind: type[T]) -> T | None:
+    """Read a step's result; None where it is damaged or, with a key, of other inputs."""
     from pydantic import TypeAdapter, ValidationError
 
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        if data["key"] != key:
+        if key is not None and data["key"] != key:
             return None
         return TypeAdapter(kind).validate_python(data["result"])
     except (OSError, ValueError, KeyError, TypeError, ValidationError):
@@ -105,7 +114,7 @@ def code_digest(part: str) -> str:
     """Return the sha256 over the sources of one package or module, such as `cosim.ir`."""
     base = PROJECT.joinpath(*part.split("."))
     if base.is_dir():
-        paths = [p for p in base.rglob("*") if p.suffix in {".py", ".yaml", ".html", ".css", ".js"}]
+        paths = [p for p in base.rglob("*") if p.suffix in SOURCES]
     else:
         paths = [base.with_suffix(".py")]
     return file_digest(paths)

@@ -1,12 +1,10 @@
-"""Build a graph's accelerator in wires, export it, and hold it against the reference and the model.
+"""Say what is built of a graph in wires, and write it as a folder of Verilog.
 
-`pyrtl` simulates all units as one PyRTL block; `verilog` the exported modules, in Verilator or
-Icarus. What goes in are the prompt's tokens and then what the accelerator itself has written.
+What goes in are the prompt's tokens and then what the accelerator itself has written.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -21,14 +19,11 @@ from cosim.ir.file import content_hash
 from cosim.ir.model import Model
 from cosim.machine import Machine
 from cosim.reference import run as refer
-from reports.wires import WiresCheck
-from rtl.elaborate import elaborate, one_block
-from rtl.export import Verilog
+from rtl.elaborate import elaborate
 from rtl.golden import Golden
 from rtl.hierarchy import export_all
-from rtl.netlist import Block
 from rtl.project import project_files, unit_files
-from rtl.whole import Ran, outside, run, weight_feeds
+from rtl.whole import weight_feeds
 
 LEVELS: Mapping[str, tuple[str, ...]] = {
     "pyrtl": ("pyrtl", "compiled"),
@@ -75,6 +70,14 @@ def design_for(model: Model, machine: Machine, request: WiresRequest) -> Design:
         model, machine,
         Choices(Lanes(rows, columns, state, chain, PREFETCH_BEATS), places=tuple(places.items())),  # type: ignore[arg-type]  # the command line lets only places through
     )  # fmt: skip
+
+
+def design_label(design: Design) -> str:
+    """Say which design this is, in few words."""
+    lanes = design.choices.lanes
+    widths = f"{lanes.rows} x {lanes.columns}, state {lanes.state}, chains {lanes.chain}"
+    where = "on chip" if design.places["weights"] == "chip" else f"in {design.ports.memory}"
+    return f"{design.machine}: {widths}, weights {where}"
 
 
 def written(model: Model, prompt: str, count: int, progress: Progress) -> Golden:
@@ -126,87 +129,3 @@ def export_units(
         raise UserError(f"no unit is called {strange[0]!r}; there are {', '.join(made.plans)}")
     with progress.task("build units"):
         return unit_files(made, units, content_hash(model), progress.advance)
-
-
-def verify_wires(
-    label: str,
-    model: Model,
-    machine: Machine,
-    design: Design,
-    request: WiresRequest,
-    cycles: bool,
-    progress: Progress,
-) -> list[WiresCheck]:
-    """Run the accelerator on its own tokens; compare each output, and the cycle of each beat.
-
-    A comparison for each prompt, all from reset.
-    """
-    tool, size = request.tool, vocabulary(model)
-    prompts = {p: prompt_tokens(model.name, size, p) for p in request.prompts}
-    started = time.perf_counter()
-    made = elaborate(model, design)
-    block: Block | Verilog
-    with progress.task("build units"):
-        in_one = request.level == "pyrtl"
-        block = one_block(model, design) if in_one else export_all(made, progress.advance).whole
-    build_seconds = time.perf_counter() - started
-    feeds = weight_feeds(made, machine)
-    (name,) = model.inputs
-    with progress.task(f"compile for {tool}"):
-        first = next(iter(prompts.values()))[:1]
-        run(made, block, outside(made, {name: first}, weights=feeds), tool)
-    found = []
-    for prompt, tokens in prompts.items():
-        with progress.task(f"reference writes after {prompt!r} ({label})"):
-            golden = written(model, prompt, request.tokens, progress)
-        around = outside(made, {name: tokens}, golden.tokens, {name: NEXT}, feeds)
-        told = predicted_beats(model, machine, design, golden.tokens)
-        with progress.task(f"simulate in {tool}"):
-            started, worked = time.perf_counter(), time.process_time()
-            ran = run(made, block, around, tool, limit_of(told))
-            seconds = time.perf_counter() - started
-            processor_seconds = time.process_time() - worked
-        spent = (build_seconds, seconds, processor_seconds)
-        found.append(
-            _compared((label, prompt), request, golden, ran, told if cycles else {}, spent)
-        )
-    return found
-
-
-def limit_of(told: Mapping[str, np.ndarray]) -> int:
-    """Return after how many cycles a run is given up: twice as many as it should take."""
-    return 2 * max(int(c.max()) for c in told.values()) + 1000
-
-
-def _compared(
-    label: tuple[str, str],
-    request: WiresRequest,
-    golden: Golden,
-    ran: Ran,
-    told: Mapping[str, np.ndarray],
-    seconds: tuple[float, float, float],
-) -> WiresCheck:
-    """Count what differs, and name the first of each."""
-    integers = differences = beats = late = 0
-    first: list[tuple[int, str]] = []
-    for name, whole in golden.outputs.items():
-        want = whole.reshape(golden.tokens, -1)
-        got = ran.outputs[name]
-        integers += want.size
-        differences += int(np.count_nonzero(got != want))
-        for token, place in np.argwhere(got != want)[:1].tolist():
-            said = f"{got[token, place]} in {request.tool}, {want[token, place]} in the reference"
-            first.append((token, f"token {token}, {name}[{place}]: {said}"))
-    for name, want in told.items():
-        got = ran.cycles[name]
-        beats += want.size
-        late += int(np.count_nonzero(got != want))
-        for token, beat in np.argwhere(got != want)[:1].tolist():
-            said = f"cycle {got[token, beat]} in {request.tool}, {want[token, beat]} predicted"
-            first.append((token, f"token {token}, beat {beat} of {name}: {said}"))
-    ends = np.max([c[:, -1] for c in ran.cycles.values()], axis=0)
-    pace = float(ends[-1] - ends[0]) / (ends.size - 1) if ends.size > 1 else float(ends[0] + 1)
-    return WiresCheck(
-        *label, request.level, request.tool, golden.tokens, integers, differences, beats, late,
-        ran.total_cycles, pace, *seconds, min(first)[1] if first else None,
-    )  # fmt: skip

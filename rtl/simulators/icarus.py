@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from cosim.ir.errors import InternalError, UserError
@@ -86,6 +87,15 @@ def run(verilog: Verilog, setup: Setup) -> Trace:
     return _read(said, setup)
 
 
+@cache
+def version_text() -> str:
+    """Say which Icarus this is; raise UserError where there is none."""
+    path = _tool("iverilog")
+    ran = subprocess.run([path, "-V"], capture_output=True, text=True, check=False)
+    words = (ran.stdout.splitlines() or ["Icarus Verilog"])[0].split()
+    return f"Icarus {words[3]}" if len(words) > 3 else "Icarus"
+
+
 def lint(verilog: Verilog) -> list[str]:
     """Return what Icarus says of a module under -Wall."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -99,15 +109,19 @@ def lint(verilog: Verilog) -> list[str]:
 
 
 def _call(tool: str, arguments: Sequence[str], folder: Path, errors: bool = False) -> str:
-    path = shutil.which(tool)
-    if path is None:
-        raise UserError(f"Icarus needs {tool}, which is not installed; install iverilog (Debian)")
     ran = subprocess.run(
-        [path, *arguments], cwd=folder, capture_output=True, text=True, check=False
+        [_tool(tool), *arguments], cwd=folder, capture_output=True, text=True, check=False
     )
     if ran.returncode:
         raise InternalError(f"{tool} refuses the module: {(ran.stderr + ran.stdout)[-2000:]}")
     return ran.stderr if errors else ran.stdout
+
+
+def _tool(name: str) -> str:
+    path = shutil.which(name)
+    if path is None:
+        raise UserError(f"Icarus needs {name}, which is not installed; install iverilog (Debian)")
+    return path
 
 
 def _bench(verilog: Verilog, setup: Setup, folder: Path) -> str:

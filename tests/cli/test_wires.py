@@ -2,13 +2,15 @@
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 
 import numpy as np
 import pytest
 
-from cosim.flow import wires
+from cosim.flow import whole
+from cosim.flow.progress import Progress
 from cosim.ir.file import save_model
 from rtl.simulators import verilator
 from tests.cli.command import command
@@ -44,10 +46,10 @@ def test_a_bit_that_differs_is_named_and_the_status_is_1(graph, monkeypatch):
         golden.outputs["logits"][3, 7] += 1
         return golden
 
-    wires_written = wires.written
-    monkeypatch.setattr(wires, "written", wrong)
+    wires_written = whole.written
+    monkeypatch.setattr(whole, "written", wrong)
     ran = command("verify", graph, "--level", "pyrtl", "--tokens", "4", *OPTIONS)
-    value = int(wires_written(layered(), "3 4", 4, wires.Progress()).outputs["logits"][3, 7])
+    value = int(wires_written(layered(), "3 4", 4, Progress()).outputs["logits"][3, 7])
     assert ran.status == 1
     said = f"token 3, logits[7]: {value} in pyrtl, {value + 1} in the reference"
     assert said in ran.err
@@ -57,14 +59,15 @@ def test_a_bit_that_differs_is_named_and_the_status_is_1(graph, monkeypatch):
 def test_a_beat_in_another_cycle_is_named_and_the_status_is_1(graph, monkeypatch):
     def wrong(*args):
         cycles = predicted(*args)
-        cycles["next"][2, 0] += 5
+        cycles["next"][-3:-2, 0] += 5  # of a run of one token nothing
         return cycles
 
-    predicted = wires.predicted_beats
-    monkeypatch.setattr(wires, "predicted_beats", wrong)
+    predicted = whole.predicted_beats
+    monkeypatch.setattr(whole, "predicted_beats", wrong)
     ran = command("verify", graph, "--level", "pyrtl", "--cycles", "--tokens", "4", *OPTIONS)
     assert ran.status == 1
     assert "token 2, beat 0 of next: cycle " in ran.err
+    assert re.search(r"cycle (\d+) in pyrtl, (\d+) predicted", ran.err)
     assert command("verify", graph, "--level", "pyrtl", "--tokens", "4", *OPTIONS).status == 0
 
 

@@ -5,7 +5,7 @@ import numpy as np
 from cosim.design.choices import Choices, Lanes
 from cosim.design.sized import sized_design
 from cosim.flow.beats import predicted_beats
-from cosim.flow.wires import limit_of
+from cosim.flow.whole import limit_of
 from cosim.machine import load_machine
 from cosim.reference import run as refer
 from hw_models.network import Pattern

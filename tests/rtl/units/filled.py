@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from cosim.ir.model import Model
-from tests.rtl.units.alone import draw
+from rtl.units.values import draw
 
 
 def filled(model: Model, how: str = "random", seed: int = 0) -> Model:
@@ -14,9 +14,6 @@ def filled(model: Model, how: str = "random", seed: int = 0) -> Model:
     segments = []
     for segment in model.segments:
         graph = segment.graph
-        drawn = {
-            name: draw(rng, graph.types[name], graph.types[name].shape, how)
-            for name in graph.consts
-        }
+        drawn = {name: draw(rng, graph.types[name], how) for name in graph.consts}
         segments.append(replace(segment, graph=replace(graph, tensors=drawn)))
     return replace(model, segments=tuple(segments))

@@ -5,20 +5,20 @@ from functools import cache
 from pathlib import Path
 
 import quant
-from cosim.design import default_design
+from cosim.design import Design, default_design
+from cosim.ir.model import Model
 from cosim.machine import load_machine
 from quant.from_config import lower_config
 from quant.models.mamba2 import read_config
 from quant.recipes import find_recipe
-from rtl.units.plan import UnitPlan, unit_plans
 from tests.rtl.units.filled import filled
 
 CONFIG = Path(quant.__file__).parent / "zoo" / "mamba2-py-1m" / "config.json"
 
 
 @cache
-def shipped_plans(recipe: str, board: str = "u280", how: str = "ends") -> dict[str, UnitPlan]:
-    """Return the plans of the board's default design, all constants at random or at their ends."""
+def shipped(recipe: str, board: str = "u280", how: str = "random") -> tuple[Model, Design]:
+    """Return the model, its constants drawn, and the board's default design of it."""
     config = read_config(json.loads(CONFIG.read_text()))
     model = filled(lower_config("shipped", config, find_recipe(recipe)), how)
-    return unit_plans(model, default_design(model, load_machine(board)))
+    return model, default_design(model, load_machine(board))

@@ -15,7 +15,7 @@ from rtl.units.rotation import Shape
 from rtl.units.unit import unit_block
 from tests.hw_models import graphs
 from tests.rtl.simulators import ALL
-from tests.rtl.units.alone import case_of, check
+from tests.rtl.units.check import check_drawn
 from tests.rtl.units.filled import filled
 from tests.rtl.units.singles import singles
 
@@ -23,18 +23,23 @@ VCK190 = load_machine("vck190")
 CORNERS = ("random", "lo", "hi", "ends")
 
 
-def hadamard_of(model, lanes, chain, shallow=32):
-    """Return the plan of the Hadamard unit, fed by makers of `chain` lanes."""
+def design_of(model, lanes, chain, shallow=32):
+    """Return a design whose Hadamard unit is fed by makers of `chain` lanes."""
     unit = Unit("hadamard", "hadamard", lanes)
     choices = Choices(Lanes(2, 2, 8, chain, 16), units=(unit,), shallow_beats=shallow)
-    return unit_plans(model, sized_design(model, VCK190, choices))["hadamard"]
+    return sized_design(model, VCK190, choices)
+
+
+def hadamard_of(*args):
+    """Return the plan of the Hadamard unit of such a design."""
+    return unit_plans(args[0], design_of(*args))["hadamard"]
 
 
 def run(model, lanes, chain, seed, hows=CORNERS, simulator="pyrtl", shallow=32):
+    design = design_of(model, lanes, chain, shallow)
     plan = hadamard_of(model, lanes, chain, shallow)
     block = unit_block(plan)
-    for how in hows:
-        check(block, case_of(plan, False, None, seed, how), simulator, (seed, how, lanes, chain))
+    check_drawn(model, design, plan, block, hows, seed, simulator, (seed, lanes, chain))
     return {Shape.of(Passing(plan, job)).is_gathered for job in plan.jobs}
 
 

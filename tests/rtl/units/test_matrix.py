@@ -5,6 +5,7 @@ import random
 import pytest
 
 from cosim.design import Choices, Lanes, sized_design
+from cosim.design.plan import weights_of
 from cosim.ir.errors import UserError
 from cosim.ir.graph import GraphBuilder
 from cosim.ir.types import IntType, TensorType, i
@@ -16,7 +17,7 @@ from rtl.units.unit import unit_block
 from rtl.units.weights import streamed
 from tests.hw_models import graphs
 from tests.rtl.simulators import ALL
-from tests.rtl.units.alone import case_of, check
+from tests.rtl.units.check import check_drawn
 from tests.rtl.units.filled import filled
 from tests.rtl.units.linears import drawn, linears
 
@@ -25,23 +26,23 @@ CORNERS = ("random", "lo", "hi", "ends")
 
 
 def matrix_of(model, rows, columns, chain, place="chip", shallow=32):
-    """Return the plan of the matrix unit, its extra streams, and its stream of weights."""
+    """Return a design, the plan of its matrix unit, the unit's extra streams, and their beats."""
     places = (("weights", place), ("embedding", "chip"), ("states", "chip"))
     choices = Choices(Lanes(rows, columns, 8, chain, 16), places=places, shallow_beats=shallow)
-    plan = unit_plans(model, sized_design(model, VCK190, choices))["matrix"]
+    design = sized_design(model, VCK190, choices)
+    plan = unit_plans(model, design)["matrix"]
     if place == "chip":
-        return plan, {}, None
+        return design, plan, {}, {}
     words = streamed(plan)
-    beats = [v for w in words for v in w.integers()]
-    return plan, {"weights": max(w.bits for w in words)}, ("weights", beats)
+    name, beats = weights_of(plan.unit), [v for w in words for v in w.integers()]
+    return design, plan, {name: max(w.bits for w in words)}, {name: beats}
 
 
 def run(model, widths, place, seed, hows=CORNERS, simulator="pyrtl", shallow=32):
-    plan, extra, weights = matrix_of(model, *widths, place, shallow)
+    design, plan, extra, weights = matrix_of(model, *widths, place, shallow)
     block = unit_block(plan, extra)
-    for how in hows:
-        case = case_of(plan, place == "memory", weights, seed, how)
-        check(block, case, simulator, (seed, how, widths, place))
+    what = (seed, *widths, place)
+    check_drawn(model, design, plan, block, hows, seed, simulator, what, extra=weights)
 
 
 def drawn_widths(rng):
@@ -102,7 +103,7 @@ def test_a_wrong_block_would_be_seen(monkeypatch):
 
 def test_blocks_are_as_large_as_the_groups_allow():
     model = linears((4, 64, 4, 4, 64, 16, 2), (4, 24, 4, 4, 8, 12, 2))
-    plan, _, _ = matrix_of(model, 4, 32, 8)
+    _, plan, _, _ = matrix_of(model, 4, 32, 8)
     products = [product.Product(plan, job) for job in plan.jobs]
     assert product.block_of(products[:1], 32) == 16
     assert product.block_of(products, 32) == 4
@@ -125,13 +126,13 @@ def layered(groups):
 
 
 def test_each_layer_has_its_own_weights_and_multipliers():
-    plan, _, _ = matrix_of(layered((4, 4, 4)), 3, 5, 4)
+    _, plan, _, _ = matrix_of(layered((4, 4, 4)), 3, 5, 4)
     assert plan.turns == 3
     run(layered((4, 4, 4)), (3, 5, 4), "chip", 1, ("ends",))
     run(layered((4, 4, 4)), (3, 5, 4), "memory", 1, ("ends",))
 
 
 def test_layers_whose_groups_differ_are_refused_with_a_sentence():
-    plan, extra, _ = matrix_of(layered((4, 4, 2)), 3, 5, 4)
+    _, plan, extra, _ = matrix_of(layered((4, 4, 2)), 3, 5, 4)
     with pytest.raises(UserError, match=r"node 'layers\.\*\.acc': layers differ in"):
         unit_block(plan, extra)

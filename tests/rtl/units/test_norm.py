@@ -18,7 +18,7 @@ from rtl.units.plan import unit_plans
 from rtl.units.unit import unit_block
 from tests.hw_models import graphs
 from tests.rtl.simulators import ALL
-from tests.rtl.units.alone import case_of, check
+from tests.rtl.units.check import check_drawn
 from tests.rtl.units.filled import filled
 from tests.rtl.units.singles import singles
 
@@ -26,19 +26,23 @@ VCK190 = load_machine("vck190")
 CORNERS = ("random", "lo", "hi", "ends", "zero")
 
 
-def norm_of(model, lanes, chain, shallow=32):
-    """Return the plan of the norm unit, fed by makers of `chain` lanes."""
+def design_of(model, lanes, chain, shallow=32):
+    """Return a design whose norm unit is fed by makers of `chain` lanes."""
     choices = Choices(
         Lanes(2, 2, 8, chain, 16), units=(Unit("norm", "norm", lanes),), shallow_beats=shallow
     )
-    return unit_plans(model, sized_design(model, VCK190, choices))["norm"]
+    return sized_design(model, VCK190, choices)
+
+
+def norm_of(*args):
+    """Return the plan of the norm unit of such a design."""
+    return unit_plans(args[0], design_of(*args))["norm"]
 
 
 def run(model, lanes, chain, seed, hows=CORNERS, simulator="pyrtl", shallow=32):
-    plan = norm_of(model, lanes, chain, shallow)
+    design, plan = design_of(model, lanes, chain, shallow), norm_of(model, lanes, chain, shallow)
     block = unit_block(plan)
-    for how in hows:
-        check(block, case_of(plan, False, None, seed, how), simulator, (seed, how, lanes, chain))
+    check_drawn(model, design, plan, block, hows, seed, simulator, (seed, lanes, chain))
 
 
 def drawn(rng, lanes):

@@ -1,19 +1,10 @@
 """The chains, the filter and the state unit of the shipped model, at its sizes, are exact."""
 
-import json
-from functools import cache
-
 import pytest
 
-from cosim.design import default_design
-from cosim.machine import load_machine
-from quant.from_config import lower_config
-from quant.models.mamba2 import read_config
-from quant.recipes import find_recipe
 from rtl.units.plan import unit_plans
 from tests.rtl.units.check import check_unit
-from tests.rtl.units.filled import filled
-from tests.rtl.units.shipped import CONFIG
+from tests.rtl.units.shipped import shipped
 
 RECIPES = ("w4a4", "w8a8")
 NARROW = ("vector.embed", "vector.k", "vector.B", "vector.C", "vector.next")
@@ -22,14 +13,6 @@ WIDE = (
     "vector.gated", "vector.out_proj.q", "vector.residual_out", "vector.final_norm.in",
     "vector.lm_head.q",
 )  # fmt: skip
-
-
-@cache
-def shipped(recipe: str):
-    """Return the model with drawn constants, and its default design on the U280."""
-    config = read_config(json.loads(CONFIG.read_text()))
-    model = filled(lower_config("shipped", config, find_recipe(recipe)))
-    return model, default_design(model, load_machine("u280"))
 
 
 def test_all_chains_are_named():

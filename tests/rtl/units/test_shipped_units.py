@@ -2,20 +2,20 @@
 
 import pytest
 
+from rtl.units.plan import unit_plans
 from rtl.units.unit import unit_block
 from tests.rtl.simulators import needs
-from tests.rtl.units.alone import case_of, check
-from tests.rtl.units.shipped import shipped_plans
+from tests.rtl.units.check import check_drawn
+from tests.rtl.units.shipped import shipped
 
 RECIPES = ("w4a4", "w8a8")
 
 
 def run(recipe, board, unit, hows, simulator="pyrtl"):
-    plan = shipped_plans(recipe, board)[unit]
-    block = unit_block(plan)
-    for how in hows:
-        case = case_of(plan, False, None, 1, how, rounds=1)
-        check(block, case, simulator, (recipe, board, unit, how))
+    model, design = shipped(recipe, board, "ends")
+    plan = unit_plans(model, design)[unit]
+    what = (recipe, board, unit)
+    check_drawn(model, design, plan, unit_block(plan), hows, 1, simulator, what, tokens=1)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

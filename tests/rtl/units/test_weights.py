@@ -29,7 +29,7 @@ def test_packing_keeps_every_number(bits, count):
 
 @pytest.mark.parametrize("place", ["chip", "memory"])
 def test_every_weight_is_where_its_lane_and_column_look_for_it(place):
-    plan, _, _ = matrix_of(filled(graphs.small_mamba2(bits=4)), 5, 7, 8, place)
+    _, plan, _, _ = matrix_of(filled(graphs.small_mamba2(bits=4)), 5, 7, 8, place)
     words = {b: iter(w.integers()) for b, w in on_chip(plan)[0].items()}
     if place == "memory":
         stream = [iter(w.integers()) for w in streamed(plan)]
