@@ -11,7 +11,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from reports import accuracy, energy, latency, lengths, roofline
+from reports import accuracy, energy, latency, lengths, resources, roofline
 from reports.chart import Bars, Roofline, Timeline, limits
 from reports.roofline_units import unit_points, unit_roofline
 from reports.scatter import Scatter
@@ -184,6 +184,9 @@ def run_figures(run: Summary) -> dict[str, Figure]:
         spans = timeline(part.recipe, run.spans)
         if spans.spans:
             found[f"timeline-{part.recipe}"] = timeline_figure(spans)
+    for number, design in enumerate(run.resources, 1):
+        for chart in resources.bars(design):
+            found[f"{chart.name}-{design.recipe}-{number}"] = bars_figure(chart)
     for cost in lengths.charts(run.lengths):
         found[cost.name] = scatter_figure(cost)
     return found

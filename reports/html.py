@@ -18,6 +18,7 @@ from reports.html_parts import (
     tile_html,
 )
 from reports.html_studies import lengths_html, space_html, validation_html
+from reports.html_wires import resources_html, wires_html
 from reports.lints import heads_table
 from reports.roofline_units import unit_points, unit_roofline
 from reports.summary import RecipeCosts, Summary, headlines
@@ -41,7 +42,9 @@ def page(run: Summary) -> str:
         ("coverage", "Coverage", _coverage(run, tables)),
         ("accuracy", "Accuracy", _accuracy(run, tables)),
         ("exactness", "Exactness", _exactness(run, tables)),
+        ("wires", "Exactness of the wires", wires_html(run.wires, run.wire_units, run.stale)),
         ("hardware", "Hardware", _hardware(run, tables)),
+        ("resources", "Resources", resources_html(run.resources)),
         ("energy", "Energy", _energy(run, tables)),
         ("lengths", "Context length", lengths_html(run.lengths)),
         ("space", "Design space", space_html(run.space)),

@@ -13,8 +13,11 @@ from reports import (
     latency,
     lengths,
     lints,
+    resources,
     roofline,
     storage,
+    wires,
+    wires_units,
 )
 from reports.accuracy import Accuracy
 from reports.baseline import BaselineRow
@@ -26,11 +29,14 @@ from reports.latency import Speed, UnitUse
 from reports.lengths import LengthRow
 from reports.lints import LintRow, StepRow
 from reports.pareto import DesignSpace, counts_table, front_table
+from reports.resources import Resources
 from reports.roofline_units import UnitPoint, unit_points, unit_table
 from reports.storage import StorageRow
 from reports.table import Table
 from reports.timeline import Stall, TaskSpan, stalls_table
 from reports.validation import Validation
+from reports.wires import WiresCheck
+from reports.wires_units import UnitCheck
 
 BASELINE = "-rtn"
 
@@ -56,7 +62,11 @@ class Sample:
 
 @dataclass(frozen=True)
 class Summary:
-    """Hold a run: what was asked (`command`), and what came of it; empty parts were not asked."""
+    """Hold a run: what was asked (`command`), and what came of it; empty parts were not asked.
+
+    `wires`, `wire_units` and `resources` are what other commands left in the run folder; `stale`
+    counts what they left of another graph or of other code.
+    """
 
     model: str
     machine: str
@@ -64,6 +74,10 @@ class Summary:
     version: str
     accuracy: tuple[Accuracy, ...] = ()
     exactness: tuple[Exactness, ...] = ()
+    wires: tuple[WiresCheck, ...] = ()
+    wire_units: tuple[UnitCheck, ...] = ()
+    resources: tuple[Resources, ...] = ()
+    stale: int = 0
     coverage: tuple[Coverage, ...] = ()
     operators: tuple[OperatorRow, ...] = ()
     speeds: tuple[Speed, ...] = ()
@@ -93,6 +107,9 @@ class Summary:
             coverage.table(self.coverage),
             accuracy.table(self.accuracy),
             exactness.table(self.exactness),
+            wires.table(self.wires),
+            wires_units.table(self.wire_units),
+            resources.table(self.resources),
             latency.speed_table(self.speeds),
             energy.table(self.energy),
             latency.units_table(self.units),
@@ -112,6 +129,13 @@ class Summary:
             *(self.validation.tables() if self.validation else ()),
         )
         return tuple(t for t in all_tables if t.rows)
+
+    @property
+    def mismatches(self) -> tuple[str, ...]:
+        """Return a sentence for each comparison whose sides differ."""
+        of_graphs = [c.sentence for c in self.exactness if not c.is_exact]
+        of_wires = [c.sentence for c in self.wires if not c.is_exact]
+        return (*of_graphs, *of_wires, *(c.sentence for c in self.wire_units if not c.is_exact))
 
     def unit_points(self) -> tuple[UnitPoint, ...]:
         """Return each recipe's units against their ceilings."""
@@ -170,6 +194,15 @@ def headlines(run: Summary) -> tuple[Headline, ...]:
         wrong = sum(c.differences for c in run.exactness)
         all_ = sum(c.integers for c in run.exactness)
         found.append(Headline("differing integers", f"{wrong:,}", "measured", f"of {all_:,}"))
+    if run.wires:
+        bits, late = (sum(getattr(c, n) for c in run.wires) for n in ("differences", "late"))
+        integers, beats = (sum(getattr(c, n) for c in run.wires) for n in ("integers", "beats"))
+        of = f"of {integers:,} integers"
+        if beats:
+            found.append(Headline("off in wires", f"{bits + late:,}", "measured",
+                                  f"{of} and {beats:,} beats"))  # fmt: skip
+        else:
+            found.append(Headline("off in wires", f"{bits:,}", "measured", of))
     # A baseline is there to be beaten; its speed is not what the run is about.
     speeds = [s for s in run.speeds if not s.recipe.endswith(BASELINE)] or run.speeds
     if speeds:

@@ -79,18 +79,16 @@ def _walk(args: argparse.Namespace, request: Request, out: Path) -> int:
     if args.json:
         print(json.dumps({**run.to_json(), "folder": str(out)}))
     else:
-        shown = [
-            t for t in run.tables() if t.name in {"coverage", "accuracy", "exactness", "speed"}
-        ]
+        names = {"coverage", "accuracy", "exactness", "wires", "wire_units", "resources", "speed"}
+        shown = [t for t in run.tables() if t.name in names]
         shown.append(lints_table(run.lints, all_of_them=False))
         print("\n".join(t.text() for t in shown))
         for sample in run.samples:
             print(f"{sample.recipe} writes:\n{sample.prompt}{sample.text}\n")
         print(f"report: {out / 'report.html'}")
-    for check in run.exactness:
-        if not check.is_exact:
-            print(f"cosim: {check.sentence}", file=sys.stderr)
-    return 0 if all(check.is_exact for check in run.exactness) else 1
+    for sentence in run.mismatches:
+        print(f"cosim: {sentence}", file=sys.stderr)
+    return 1 if run.mismatches else 0
 
 
 def quantize(args: argparse.Namespace) -> int:

@@ -11,6 +11,9 @@ from reports.html import page
 from reports.lints import heads_csv
 from reports.summary import Summary
 
+# Tables that are files of their own, beside `summary.json` which has all.
+WIRES = ("wires", "wire_units", "resources")
+
 
 def write_outputs(run: Summary, traces: dict[str, list[dict[str, object]]], folder: Path) -> None:
     """Write all files of a run; the page comes last, so that it never speaks of missing files.
@@ -22,6 +25,9 @@ def write_outputs(run: Summary, traces: dict[str, list[dict[str, object]]], fold
         write_file(folder / "layers.csv", run.layers().csv())
     if run.lints:
         write_file(folder / "lints.csv", heads_csv(run.lints))
+    for table in run.tables():
+        if table.name in WIRES:
+            write_file(folder / f"{table.name}.csv", table.csv())
     if traces:
         write_file(folder / "trace.json", json.dumps(trace_document(traces)) + "\n")
     with new_folder(folder / "figures") as figures:

@@ -7,7 +7,7 @@ and answered from there while graph, design, machine, tool and code are the same
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,6 +21,7 @@ from cosim.flow.wires import WiresRequest, design_label
 from cosim.ir.file import content_hash
 from cosim.ir.model import Model
 from cosim.machine import Machine
+from reports.resources import Resources
 from reports.synthesis import SynthesisRow
 from reports.wires import WiresCheck
 from reports.wires_units import UnitCheck
@@ -53,22 +54,19 @@ class WholeRecord:
 
 @dataclass(frozen=True)
 class UnitRecord:
-    """Hold a comparison of a unit alone."""
+    """Hold a comparison of a unit alone, and which of the design's units it is."""
 
     origin: Origin
+    place: int
     check: UnitCheck
 
 
 @dataclass(frozen=True)
 class SynthesisRecord:
-    """Hold what the units of a design take, for a family, as a tool counted it."""
+    """Hold what the units of a design take."""
 
     origin: Origin
-    recipe: str
-    design: str
-    family: str
-    tool: str
-    rows: tuple[SynthesisRow, ...]
+    found: Resources
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ class Found:
 
     whole: tuple[WiresCheck, ...] = ()
     units: tuple[UnitCheck, ...] = ()
-    synthesis: tuple[SynthesisRecord, ...] = ()
+    resources: tuple[Resources, ...] = ()
     stale: int = 0
 
 
@@ -105,7 +103,8 @@ class Recorder:
         asked = {**_asked(work.request), "prompt": work.request.prompts[0], "unit": unit}
 
         def compute() -> UnitRecord:
-            return UnitRecord(self._origin(CODE), work.verify(unit))
+            place = list(work.made.plans).index(unit)
+            return UnitRecord(self._origin(CODE), place, work.verify(unit))
 
         return self._step(UNIT, unit, asked, CODE, UnitRecord, compute).check
 
@@ -115,17 +114,19 @@ class Recorder:
         units: tuple[str, ...],
         tool: str,
         count: Callable[[], tuple[list[SynthesisRow], str]],
-    ) -> SynthesisRecord:
+    ) -> Resources:
         """Count what units take; `tool` is the version of the one that would count."""
 
         def compute() -> SynthesisRecord:
             rows, told = count()
             origin = self._origin(SYNTHESIS_CODE)
             label = design_label(self.design)
-            return SynthesisRecord(origin, self.recipe, label, family, told, tuple(rows))
+            found = Resources(self.recipe, label, family, told, tuple(rows))
+            return SynthesisRecord(origin, found)
 
         asked = {"family": family, "units": list(units), "tool": tool}
-        return self._step(SYNTHESIS, family, asked, SYNTHESIS_CODE, SynthesisRecord, compute)
+        step = (SYNTHESIS, family, asked, SYNTHESIS_CODE)
+        return self._step(*step, SynthesisRecord, compute).found
 
     def _origin(self, code: tuple[str, ...]) -> Origin:
         return Origin(content_hash(self.model), _code(code))
@@ -172,17 +173,22 @@ def found_in(folder: RunFolder, hashes: Mapping[str, str]) -> Found:
         return origin.code == of[0] and origin.graph in of[1]
 
     kept = Found(
-        tuple(sorted((r.check for r in whole if holds(r.origin, good)), key=_place)),
-        tuple(r.check for r in units if holds(r.origin, good)),
-        tuple(r for r in synthesis if holds(r.origin, made)),
+        tuple(sorted((r.check for r in whole if holds(r.origin, good)), key=_order)),
+        tuple(r.check for r in sorted(units, key=_unit_order) if holds(r.origin, good)),
+        tuple(r.found for r in synthesis if holds(r.origin, made)),
     )
     stale = len(whole) + len(units) + len(synthesis)
-    stale -= len(kept.whole) + len(kept.units) + len(kept.synthesis)
-    return Found(kept.whole, kept.units, kept.synthesis, stale)
+    stale -= len(kept.whole) + len(kept.units) + len(kept.resources)
+    return replace(kept, stale=stale)
 
 
-def _place(check: WiresCheck) -> tuple[str, str, str]:
-    return check.recipe, check.design, check.prompt
+def _order(check: WiresCheck) -> tuple[str, ...]:
+    return check.recipe, check.design, check.simulator, check.prompt
+
+
+def _unit_order(record: UnitRecord) -> tuple[str, str, str, int]:
+    check = record.check
+    return check.recipe, check.design, check.simulator, record.place
 
 
 def _asked(request: WiresRequest) -> dict[str, object]:

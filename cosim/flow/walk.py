@@ -7,6 +7,7 @@ from cosim.flow.folder import RunFolder
 from cosim.flow.generate import prompt_tokens
 from cosim.flow.lengths import lengths_step
 from cosim.flow.outputs import write_outputs
+from cosim.flow.records import found_in
 from cosim.flow.request import Request
 from cosim.flow.simulate import Simulated, read_trace, simulate_step
 from cosim.flow.steps import (
@@ -60,6 +61,8 @@ def walk(request: Request, folder: RunFolder, space: DesignSpace | None = None) 
         if request.prompt:
             samples.append(write_step(bench, recipe, digest))
     first = next(iter(simulated.values()), None)
+    hashes = {recipe: g.hash for recipe, g in graphs.items()}
+    found = found_in(folder, hashes)
     run = Summary(
         model=bench.source.name,
         machine=machine.name if machine else "",
@@ -67,6 +70,10 @@ def walk(request: Request, folder: RunFolder, space: DesignSpace | None = None) 
         version=version_text(),
         accuracy=tuple(scores),
         exactness=tuple(checks),
+        wires=found.whole,
+        wire_units=found.units,
+        resources=found.resources,
+        stale=found.stale,
         coverage=tuple(s.coverage for s in simulated.values()),
         operators=first.operators if first else (),
         speeds=tuple(s.speed for s in simulated.values()),
@@ -87,7 +94,7 @@ def walk(request: Request, folder: RunFolder, space: DesignSpace | None = None) 
         space=space,
         validation=validate_step(bench) if request.validation else None,
         samples=tuple(samples),
-        hashes=tuple((recipe, g.hash) for recipe, g in graphs.items()),
+        hashes=tuple(hashes.items()),
     )
     traces = {recipe: read_trace(bench, recipe) for recipe in simulated}
     with folder.progress.task("report"):

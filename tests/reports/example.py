@@ -7,10 +7,14 @@ from reports.energy import Constant, EnergyPart, Rule
 from reports.exactness import Exactness
 from reports.latency import Speed, UnitUse
 from reports.lints import LintRow, StepRow
+from reports.resources import Resources
 from reports.roofline import Ceilings, OperatorCost
 from reports.storage import StorageRow
 from reports.summary import RecipeCosts, Sample, Summary
+from reports.synthesis import SynthesisRow
 from reports.timeline import Stall, TaskSpan
+from reports.wires import WiresCheck
+from reports.wires_units import UnitCheck
 
 RECIPES = ("w8a8", "w4a8", "w4a4", "w4a4-rtn")
 EXCESS = {"w8a8": 0.0012, "w4a8": 0.0068, "w4a4": 0.0214, "w4a4-rtn": 0.1537}
@@ -68,7 +72,36 @@ def costs(width: int) -> tuple[OperatorCost, ...]:
     return (*nodes, head)
 
 
-def summary(first: str | None = None) -> Summary:
+DESIGN = "u280: 8 x 8, state 8, chains 8, weights on chip"
+
+
+def wires_check(prompt: str, first: str | None) -> WiresCheck:
+    """Return a comparison of a whole accelerator; `first` is the sentence of a difference."""
+    wrong = 3 if first and prompt == "import " else 0
+    return WiresCheck(
+        "w4a4", DESIGN, prompt, "verilog", "Verilator 5.48.0", 69, 17_733, wrong, 2_277, wrong,
+        1_123_000, 16_271.0, 1.7, 3.2, 3.1, first if wrong else None,
+    )  # fmt: skip
+
+
+def unit_check(unit: str, first: str | None) -> UnitCheck:
+    """Return a comparison of a unit alone; `first` is the sentence of a difference in matrix."""
+    wrong = 1 if first and unit == "matrix" else 0
+    return UnitCheck(
+        "w4a4", DESIGN, unit, unit, "8", "verilog", "Verilator 5.48.0", 3, 2, 26_784, wrong, 3_360,
+        0, 96_023, 15.2, 0.23, first if wrong else None,
+    )  # fmt: skip
+
+
+def synthesis_row(unit: str) -> SynthesisRow:
+    """Return what a unit takes."""
+    size = 1000 * len(unit)
+    return SynthesisRow(unit, unit, "8", size, size // 2, len(unit), 0.5, 1, 9, 4.2)
+
+
+def summary(
+    first: str | None = None, wires_first: str | None = None, unit_first: str | None = None
+) -> Summary:
     """Return a whole run; `first` is the sentence of a difference in the last recipe."""
     widths = {r: int(r[1]) for r in RECIPES}
     all_costs = {r: costs(w) for r, w in widths.items()}
@@ -103,6 +136,12 @@ def summary(first: str | None = None) -> Summary:
             )
             for r in RECIPES
         ),
+        wires=tuple(wires_check(prompt, wires_first) for prompt in ("def ", "import ")),
+        wire_units=tuple(unit_check(u, unit_first) for u in units),
+        resources=(
+            Resources("w4a4", DESIGN, "xcup", "Yosys 0.70", tuple(map(synthesis_row, units))),
+        ),
+        stale=2,
         coverage=tuple(Coverage(r, 311, 1.0, 1_209_000, 1.0, 910_000, 1.0) for r in RECIPES),
         operators=(
             OperatorRow("linear", 9, "matrix", False),

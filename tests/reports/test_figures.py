@@ -91,6 +91,7 @@ def test_each_recipe_has_its_figures_and_an_empty_run_none():
     assert set(run_figures(summary())) == {
         "accuracy",
         "energy",
+        *(f"resources_{kind}-w4a4-1" for kind in ("luts", "ffs", "dsps")),
         *(
             f"{kind}-{r}"
             for kind in ("roofline", "unit-roofline", "tasks", "units", "timeline")

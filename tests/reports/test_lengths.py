@@ -82,8 +82,8 @@ def test_a_line_joins_the_points_of_a_recipe_from_left_to_right():
 def test_all_that_was_studied_is_on_the_page_and_in_the_summary():
     text = page(RUN)
     assert re.findall(r'<section id="(\w+)"', text) == [
-        "coverage", "accuracy", "exactness", "hardware", "energy", "lengths", "space",
-        "validation", "quantisation", "samples", "sources",
+        "coverage", "accuracy", "exactness", "wires", "hardware", "resources", "energy", "lengths",
+        "space", "validation", "quantisation", "samples", "sources",
     ]  # fmt: skip
     parser = References()
     parser.feed(text)
