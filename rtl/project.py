@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from cosim.ir.write import new_folder, refuse_foreign
@@ -69,8 +69,12 @@ def unit_files(
     units: Sequence[str],
     graph_hash: str,
     told: Callable[[int, int], None] | None = None,
+    facts: Mapping[str, object] | None = None,
 ) -> dict[str, str]:
-    """Return the files of some units alone, without vectors; `told` hears how many are done."""
+    """Return the files of some units alone, without vectors; `told` hears how many are done.
+
+    `facts` go into the manifest as they are.
+    """
     files: dict[str, str] = {}
     modules: dict[str, str] = {}
     for number, unit in enumerate(units):
@@ -87,14 +91,37 @@ def unit_files(
         "design": design.text().splitlines(),
         "modules": modules,
         "accepted_lint": dict(ACCEPTED_LINT),
+        **(facts or {}),
         "files": {name: _sha(files[name]) for name in sorted(files)},
     }
     return {**files, MANIFEST: json.dumps(manifest, indent=1) + "\n"}
 
 
+def kept(folder: Path, key: str) -> dict[str, str] | None:
+    """Return the files of a folder that was written for this key; None where one has changed.
+
+    The key is the fact `key` of its manifest: what the folder was made of.
+    """
+    try:
+        text = (folder / MANIFEST).read_text(encoding="utf-8")
+        told = json.loads(text)
+        names = dict(told["files"])
+        files = {name: (folder / name).read_text(encoding="utf-8") for name in names}
+        if told["key"] != key or any(_sha(files[n]) != sha for n, sha in names.items()):
+            return None
+        return {**files, MANIFEST: text}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def refuse_lost(folder: Path, files: Collection[str] = ()) -> None:
+    """Raise UserError where writing a folder of these files would lose something else."""
+    refuse_foreign(folder, {*files, *_former(folder), *BUILT})
+
+
 def write_project(folder: Path, files: Mapping[str, str]) -> None:
     """Write the files as a folder; raise UserError where something else would be lost."""
-    refuse_foreign(folder, {*files, *_former(folder), *BUILT})
+    refuse_lost(folder, files)
     with new_folder(folder) as place:
         for name, text in files.items():
             (place / name).write_text(text, encoding="utf-8")

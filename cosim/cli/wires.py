@@ -84,28 +84,24 @@ def rtl(args: argparse.Namespace) -> int:
     """Write the Verilog of an accelerator, or of some of its units, into a folder."""
     from cosim.cli.graphs import load_graph
     from cosim.cli.progress import make_progress
-    from cosim.flow.wires import design_for, export_design, export_units
+    from cosim.flow.wires import design_for, write_folder
     from cosim.machine import load_machine
     from reports.table import Column, Table
-    from rtl.project import write_project
 
     machine, model, request = load_machine(args.machine), load_graph(args), request_of(args)
     with make_progress(args.quiet) as progress:
         design = design_for(model, machine, request)
-        if args.unit:
-            files = export_units(model, design, tuple(args.unit), progress)
-        else:
-            files = export_design(model, machine, design, request, progress)
-        write_project(args.out, files)
-    kinds = {".v": "Verilog", ".mem": "data", ".json": "manifest"}
-    sizes: dict[str, list[int]] = {}
+        units = tuple(args.unit or ())
+        files = write_folder(args.out, model, machine, design, request, units, progress)
+    kinds = {".v": "Verilog", ".mem": "data", "": "test benches", ".json": "manifest"}
+    sizes: dict[str, list[int]] = {kind: [] for kind in kinds.values()}
     for name, text in files.items():
-        sizes.setdefault(kinds.get(Path(name).suffix, "test benches"), []).append(len(text))
+        sizes[kinds.get(Path(name).suffix, kinds[""])].append(len(text))
     columns = (
         Column("files", "files"), Column("count", "count", "derived"),
         Column("size_bytes", "bytes", "derived"),
     )  # fmt: skip
-    rows = tuple((kind, len(each), sum(each)) for kind, each in sizes.items())
+    rows = tuple((kind, len(each), sum(each)) for kind, each in sizes.items() if each)
     written = Table("rtl", f"Written to {args.out}", columns, rows)
     return print_tables(args, (written,), {"folder": str(args.out), "design": design.text()})
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from cosim.design import Choices, Design, Lanes, default_design, sized_design
 from cosim.flow.beats import predicted_beats
+from cosim.flow.folder import code_digest, digest
 from cosim.flow.generate import NEXT, prompt_tokens, vocabulary
 from cosim.flow.progress import Progress
 from cosim.ir.errors import UserError
@@ -22,7 +24,7 @@ from cosim.reference import run as refer
 from rtl.elaborate import elaborate
 from rtl.golden import Golden
 from rtl.hierarchy import export_all
-from rtl.project import project_files, unit_files
+from rtl.project import kept, project_files, refuse_lost, unit_files, write_project
 from rtl.whole import weight_feeds
 
 LEVELS: Mapping[str, tuple[str, ...]] = {
@@ -30,6 +32,11 @@ LEVELS: Mapping[str, tuple[str, ...]] = {
     "verilog": ("verilator", "icarus"),
 }
 PREFETCH_BEATS = 64
+# What the bytes of a folder follow from, besides what was asked for.
+EXPORT_CODE = (
+    "cosim.ir", "cosim.ops", "cosim.reference", "cosim.design", "cosim.machine", "hw_models", "rtl",
+    "cosim.flow.beats", "cosim.flow.wires",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -102,8 +109,51 @@ def written(model: Model, prompt: str, count: int, progress: Progress) -> Golden
     return Golden({name: np.array(tokens[:total])}, {n: np.stack(v) for n, v in outputs.items()})
 
 
+def write_folder(
+    folder: Path,
+    model: Model,
+    machine: Machine,
+    design: Design,
+    request: WiresRequest,
+    units: tuple[str, ...],
+    progress: Progress,
+) -> dict[str, str]:
+    """Write an accelerator, or some of its units, into a folder; return the files by name.
+
+    A folder that was made of the same graph, design, request and code stays as it is. A killed
+    process leaves the folder as it was. Raise UserError for a unit that is not there, and where
+    something else would be lost.
+    """
+    key = digest(
+        {
+            "graph": content_hash(model), "design": design.text(), "units": list(units),
+            "machine": digest(repr(machine) + repr(machine.sources)),
+            "prompt": request.prompts[0], "tokens": request.tokens,
+            "code": {part: code_digest(part) for part in EXPORT_CODE},
+        }
+    )  # fmt: skip
+    files = kept(folder, key)
+    if files is not None:
+        progress.reused(f"write {folder}")
+        return files
+    refuse_lost(folder)
+    facts = {"prompt": request.prompts[0], "machine": machine.name, "key": key}
+    if units:
+        files = export_units(model, design, units, progress, {"key": key})
+    else:
+        files = export_design(model, machine, design, request, progress, facts)
+    with progress.task(f"write {folder}"):
+        write_project(folder, files)
+    return files
+
+
 def export_design(
-    model: Model, machine: Machine, design: Design, request: WiresRequest, progress: Progress
+    model: Model,
+    machine: Machine,
+    design: Design,
+    request: WiresRequest,
+    progress: Progress,
+    facts: Mapping[str, object],
 ) -> dict[str, str]:
     """Return the files of a whole accelerator with golden vectors and predicted cycles."""
     with progress.task("build units"):
@@ -115,12 +165,15 @@ def export_design(
         cycles = predicted_beats(model, machine, design, golden.tokens)
         feeds = weight_feeds(made, machine)
         whole = Golden(golden.inputs, golden.outputs, cycles, feeds)
-    facts = {"prompt": request.prompts[0], "machine": machine.name}
     return project_files(made, modules, whole, content_hash(model), facts)
 
 
 def export_units(
-    model: Model, design: Design, units: tuple[str, ...], progress: Progress
+    model: Model,
+    design: Design,
+    units: tuple[str, ...],
+    progress: Progress,
+    facts: Mapping[str, object],
 ) -> dict[str, str]:
     """Return the files of some units alone; raise UserError for a unit that is not there."""
     made = elaborate(model, design)
@@ -128,4 +181,4 @@ def export_units(
     if strange:
         raise UserError(f"no unit is called {strange[0]!r}; there are {', '.join(made.plans)}")
     with progress.task("build units"):
-        return unit_files(made, units, content_hash(model), progress.advance)
+        return unit_files(made, units, content_hash(model), progress.advance, facts)
