@@ -32,6 +32,8 @@ LEVELS: Mapping[str, tuple[str, ...]] = {
     "verilog": ("verilator", "icarus"),
 }
 PREFETCH_BEATS = 64
+# What is asked for may exceed its machine, in a study or by an estimate that is wrong by half.
+MOST_TIMES = 4
 # What the bytes of a folder follow from, besides what was asked for.
 EXPORT_CODE = (
     "cosim.ir", "cosim.ops", "cosim.reference", "cosim.design", "cosim.machine", "hw_models", "rtl",
@@ -68,15 +70,26 @@ class WiresRequest:
 
 
 def design_for(model: Model, machine: Machine, request: WiresRequest) -> Design:
-    """Map a model on a machine as asked; the embedding and the states are on chip."""
+    """Map a model on a machine as asked; the embedding and the states are on chip.
+
+    Raise UserError where it would be far larger than the machine: its wires would take hours.
+    """
     if request.lanes is None:
         return default_design(model, machine)
     rows, columns, state, chain = request.lanes
     places = {"weights": request.weights, "states": "chip", "embedding": "chip"}
-    return sized_design(
+    design = sized_design(
         model, machine,
         Choices(Lanes(rows, columns, state, chain, PREFETCH_BEATS), places=tuple(places.items())),  # type: ignore[arg-type]  # the command line lets only places through
     )  # fmt: skip
+    for name in ("lut", "dsp"):
+        used, there = design.resources[name], design.budget[name]
+        if used > MOST_TIMES * there:
+            raise UserError(
+                f"design of {design.model} takes about {used:,} {name.upper()}, {machine.name} has "
+                f"{there:,}; wires are built up to {MOST_TIMES} times a machine: choose fewer lanes"
+            )
+    return design
 
 
 def design_label(design: Design) -> str:
