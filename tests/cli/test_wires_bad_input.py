@@ -52,7 +52,7 @@ def refused(*words) -> str:
         ("65537", "unit source.token: lanes 65537 must be 1 to 65536"),
         (
             "4096",
-            "DSP, u280 has 6,796; wires are built up to 4 times a machine: choose fewer lanes",
+            "LUT, u280 has 803,746; wires are built up to 4 times a machine: choose fewer lanes",
         ),
     ],
 )
