@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from cosim.ir.errors import InternalError
-from quant.family import FloatModel, sequence
+from quant.family import FloatModel, refuse_infinite, sequence
 
 NOMINAL = 4.0
 
@@ -52,6 +52,8 @@ def measure_ranges(model: FloatModel, tokens: Tensor) -> Ranges:
 
     with torch.no_grad():
         sequence(model, tokens, tap)
+    for name, top in seen.items():
+        refuse_infinite(name, top)
     return Ranges({n: t.double().numpy() for n, t in seen.items()})
 
 

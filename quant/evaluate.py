@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cosim.ir.errors import InternalError
 from cosim.torch_exec import TorchExecutor
-from quant.family import FloatModel, sequence
+from quant.family import FloatModel, refuse_infinite, sequence
 
 Progress = Callable[[str, int, int], None]
 
@@ -39,9 +39,11 @@ def windows(tokens: np.ndarray, window: int) -> Tensor:
 
 
 def float_logits(model: FloatModel, tokens: Tensor) -> Tensor:
-    """Return the float logits [B, T, V]."""
+    """Return the float logits [B, T, V]; raise UserError if they are not finite."""
     with torch.no_grad():
-        return sequence(model, tokens)
+        logits = sequence(model, tokens)
+    refuse_infinite("logits", logits)
+    return logits
 
 
 def int_logits(executor: TorchExecutor, tokens: Tensor) -> Tensor:

@@ -7,8 +7,10 @@ from dataclasses import replace
 from types import ModuleType
 from typing import TypeAlias
 
+import torch
 from torch import Tensor
 
+from cosim.ir.errors import UserError
 from quant.models import bimamba, mamba, mamba2
 from quant.models.bimamba import BiMamba
 from quant.models.common import Tap
@@ -24,6 +26,17 @@ def sequence(model: FloatModel, tokens: Tensor, tap: Tap | None = None) -> Tenso
     """Return the logits [B, T, V] of tokens [B, T]."""
     logits: Tensor = MODULES[type(model)].sequence(model, tokens, tap)
     return logits
+
+
+def refuse_infinite(name: str, value: Tensor) -> None:
+    """Raise UserError if a value of the float model is NaN or infinite somewhere."""
+    bad = int(value.numel() - torch.isfinite(value).sum())
+    if bad:
+        raise UserError(
+            f"the float model gives {name} of which {bad:,} of {value.numel():,} numbers are NaN or"
+            " infinite on this text; its weights are far out of range: training may have diverged,"
+            " or the files are damaged; export the model again"
+        )
 
 
 def linears(model: FloatModel) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from cosim.ir.errors import InternalError
 from cosim.ir.model import Model
 from cosim.torch_exec import TorchExecutor
-from quant.family import FloatModel, sequence
+from quant.family import FloatModel, refuse_infinite, sequence
 from quant.lints import Lint, lint_model
 from quant.passes.draft import Draft
 from quant.recipes import Recipe
@@ -58,6 +58,7 @@ def quantise(
     check = calibration[:1, :CHECK_TOKENS]
     with torch.no_grad():
         before = sequence(model, check)
+    refuse_infinite("logits", before)
     steps = []
     for k, step in enumerate(recipe.passes):
         if progress is not None:

@@ -69,8 +69,13 @@ def _published(args: argparse.Namespace) -> Model | None:
     from quant.recipes import find_recipe
 
     name = str(args.graph)
-    if name not in CONFIGS or args.graph.exists():
+    if args.graph.exists():
         return None
+    if name not in CONFIGS:
+        raise UserError(
+            f"there is no graph or run folder {name}, and no published size of that name; give a "
+            f"folder that `cosim quantize` wrote, or one of {', '.join(CONFIGS)}"
+        )
     args.recipe = args.recipe or "w4a4"
     return lower_config(name, CONFIGS[name], find_recipe(args.recipe))
 

@@ -13,6 +13,7 @@ DESCRIPTION = (
 )
 EPILOG = "Start with `cosim demo`. Exit status: 0 fine, 1 bits differ, 2 bad input, 130 stopped."
 RECIPE_HELP = "recipe, such as w4a4 or w4a4-rtn; `cosim models` lists them"
+MOST_THREADS = 256  # beyond any use here, and below what a system refuses to start
 OBJECTIVES = ("latency", "throughput", "energy", "area")
 GRAPH_HELP = "a graph folder, or a run folder together with --recipe"
 
@@ -220,22 +221,29 @@ def _page_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not at least 1")
+def _whole(text: str, least: int) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number") from None
+    if value < least:
+        raise argparse.ArgumentTypeError(f"{value} is not at least {least}")
     return value
+
+
+def _positive(text: str) -> int:
+    return _whole(text, 1)
 
 
 def _count(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{value} is not at least 0")
-    return value
+    return _whole(text, 0)
 
 
 def _percent(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a number") from None
     if not 0 <= value <= 1000:
         raise argparse.ArgumentTypeError(f"{text} is not 0 to 1000")
     return value / 100
@@ -245,4 +253,6 @@ def _counts(text: str) -> tuple[int, ...]:
     counts = tuple(map(_positive, text.split(",")))
     if len(set(counts)) != len(counts):
         raise argparse.ArgumentTypeError(f"{text} names a number twice")
+    if max(counts) > MOST_THREADS:
+        raise argparse.ArgumentTypeError(f"{max(counts)} threads are more than {MOST_THREADS}")
     return counts

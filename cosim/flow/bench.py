@@ -128,9 +128,9 @@ class Bench:
 
 
 def check_device(device: str) -> None:
-    """Raise UserError for a device that torch does not have."""
+    """Raise UserError for a device that torch does not have, or that holds no values."""
     try:
-        torch.empty(1, device=device)
+        torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"device {device!r} cannot be used ({reason}); give --device cpu") from None

@@ -83,7 +83,7 @@ def _read(path: Path, key: str | None, kind: type[T]) -> T | None:
         if key is not None and data["key"] != key:
             return None
         return TypeAdapter(kind).validate_python(data["result"])
-    except (OSError, ValueError, KeyError, TypeError, ValidationError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, ValidationError):
         return None
 
 

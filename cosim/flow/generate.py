@@ -28,13 +28,17 @@ def prompt_tokens(name: str, size: int, prompt: str) -> np.ndarray:
     if size == PADDED_BYTE_VALUES:
         raise UserError(f"model {name} labels bytes and writes none; leave --prompt out")
     if size == BYTE_VALUES:
-        tokens = np.frombuffer(prompt.encode(), dtype=np.uint8).astype(np.int64)
+        try:
+            raw = prompt.encode()
+        except UnicodeEncodeError:  # how Python hands on bytes of the command line that are no text
+            raise UserError(f"prompt {prompt!a} is not UTF-8 text; give text") from None
+        tokens = np.frombuffer(raw, dtype=np.uint8).astype(np.int64)
     else:
         try:
             tokens = np.array([int(word) for word in prompt.split()], dtype=np.int64)
-        except ValueError:
+        except (ValueError, OverflowError):
             raise UserError(
-                f"prompt {prompt!r}: model {name} has {size} tokens, which are no bytes; "
+                f"prompt {prompt!a}: model {name} has {size} tokens, which are no bytes; "
                 "give token ids, such as --prompt '5 17 3'"
             ) from None
     if tokens.size == 0:

@@ -97,5 +97,5 @@ def load_request(folder: Path) -> Request:
         raise UserError(
             f"{folder} is no run folder: it has no {REQUEST_FILE}; make one with `cosim walk`"
         ) from None
-    except (ValueError, ValidationError) as error:
+    except (ValueError, RecursionError, ValidationError) as error:
         raise UserError(f"{path} is damaged ({str(error).splitlines()[0]}); walk again") from None

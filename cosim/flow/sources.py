@@ -71,7 +71,7 @@ def find_source(name: str) -> Source:
 def _config(folder: Path) -> dict[str, object]:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}  # loading the model says what is wrong
     return config if isinstance(config, dict) else {}
 

@@ -74,7 +74,7 @@ def stored_hash(bench: Bench, recipe: str) -> str | None:
     try:
         text = (bench.graph_path(recipe) / GRAPH_FILE).read_text(encoding="utf-8")
         return str(json.loads(text)["hash"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

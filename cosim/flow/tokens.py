@@ -60,6 +60,8 @@ def _read_npy(path: Path) -> np.ndarray:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
     except (ValueError, EOFError) as error:
         raise UserError(f"{path} is not an .npy file of plain numbers ({error})") from None
+    if not isinstance(array, np.ndarray):  # an archive of several
+        raise UserError(f"{path} is an archive of arrays; save the token ids alone with numpy.save")
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise UserError(
             f"{path} holds {array.dtype} {array.shape}; give one axis of integers, the token ids"

@@ -39,7 +39,7 @@ def split_order(n: int) -> tuple[int, int]:
             return base, power
     raise UserError(
         f"no Hadamard matrix of order {n}: the order must be 1, 12, 20, 28 or 40 times a power of "
-        "two; rotate in blocks of such an order instead"
+        "two; take a recipe without rotations, such as w8a8-rtn"
     )
 
 

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from cosim.ir.errors import UserError
 
+MOST = 2**31 - 1  # beyond any model; what is larger is a slip, and would take all memory or time
+MOST_LAYERS = 10_000
+
 
 @dataclass(frozen=True)
 class Fields:
@@ -20,8 +23,8 @@ class Fields:
             " Correct the file, or convert the model again."
         )
 
-    def integer(self, key: str, default: int, least: int = 1) -> int:
-        """Return an integer of at least `least`; an absent key or null gives the default.
+    def integer(self, key: str, default: int, least: int = 1, most: int = MOST) -> int:
+        """Return an integer, `least` to `most`; an absent key or null gives the default.
 
         >>> Fields({"n": 3}).integer("n", 4), Fields({}).integer("n", 4)
         (3, 4)
@@ -31,6 +34,8 @@ class Fields:
             return default
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise self.refuse(key, f"an integer of at least {least}")
+        if value > most:
+            raise self.refuse(key, f"at most {most}")
         return value
 
     def number(self, key: str, default: float) -> float:
@@ -38,8 +43,10 @@ class Fields:
         value = self.values.get(key)
         if value is None:
             return default
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.refuse(key, "a number above zero")
+        if not 0 < value <= MOST:
+            raise self.refuse(key, f"a number above zero, at most {MOST}")
         return float(value)
 
     def flag(self, key: str, default: bool) -> bool:

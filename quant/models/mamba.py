@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from quant.models.causal import LayerState, State, greedy, one_token, run_layers
 from quant.models.common import Tap, Weights, depthwise_conv, linear, rotate, visit
-from quant.models.fields import Fields, require_silu
+from quant.models.fields import MOST_LAYERS, Fields, require_silu
 from quant.models.scan import selective_scan
 
 
@@ -74,7 +74,7 @@ def read_config(values: Mapping[str, object], where: str = "config.json") -> Con
         hidden_size=hidden_size,
         intermediate_size=fields.integer("intermediate_size", fields.expanded(hidden_size)),
         state_size=fields.integer("state_size", 16),
-        num_hidden_layers=fields.integer("num_hidden_layers", 32),
+        num_hidden_layers=fields.integer("num_hidden_layers", 32, most=MOST_LAYERS),
         time_step_rank=rank,
         conv_kernel=fields.integer("conv_kernel", 4),
         use_bias=fields.flag("use_bias", False),

@@ -35,7 +35,7 @@ from quant.models.common import (
     sees_states,
     visit,
 )
-from quant.models.fields import Fields, require_silu
+from quant.models.fields import MOST_LAYERS, Fields, require_silu
 from quant.models.ssd import LONGEST_CHUNK, scan_by_chunks, scan_by_tokens
 
 
@@ -104,6 +104,7 @@ def read_config(values: Mapping[str, object], where: str = "config.json") -> Con
     """
     fields = Fields(values, where)
     require_silu(fields)
+    fields.flag("norm_before_gate", False)
     hidden_size = fields.integer("hidden_size", 4096)
     intermediate_size = fields.expanded(hidden_size)
     fields.require("intermediate_size", (intermediate_size,), intermediate_size)
@@ -112,7 +113,7 @@ def read_config(values: Mapping[str, object], where: str = "config.json") -> Con
         hidden_size=hidden_size,
         intermediate_size=intermediate_size,
         state_size=fields.integer("state_size", 128),
-        num_hidden_layers=fields.integer("num_hidden_layers", 64),
+        num_hidden_layers=fields.integer("num_hidden_layers", 64, most=MOST_LAYERS),
         num_heads=fields.integer("num_heads", 128),
         head_dim=fields.integer("head_dim", 64),
         n_groups=fields.integer("n_groups", 8),
