@@ -43,7 +43,8 @@ def terms_of(block: Block, inputs: Mapping[str, Any]) -> dict[str, Any]:
     for net in nets_of(block):
         if net.op in "r@":
             raise InternalError(f"{net} has a memory: only what is done in one cycle is proved")
-        value[net.dests[0].name] = _term(net, [value[a.name] for a in net.args])
+        args = [value[a.name] for a in net.args]
+        value[net.dests[0].name] = term_of(net.op, _param(net), len(net.dests[0]), args)
     return {w.name: value[w.name] for w in ports(block)[1]}
 
 
@@ -78,10 +79,9 @@ def signed_value(term: Any, bits: int, is_signed: bool) -> Any:
     return z3.SignExt(extra, term) if is_signed else z3.ZeroExt(extra, term)
 
 
-def _term(net: Any, args: Sequence[Any]) -> Any:
-    width = len(net.dests[0])
+def term_of(op: str, param: Any, width: int, args: Sequence[Any]) -> Any:
+    """Return what an operation of PyRTL's gives; `param` are a select's bits, a ROM's words."""
     a, b = args[0], args[-1]
-    op = net.op
     if op in "+-*&|^n=<>" and op:
         wide = max(a.size(), b.size(), width)
         x, y = (z3.ZeroExt(wide - t.size(), t) if wide > t.size() else t for t in (a, b))
@@ -102,12 +102,19 @@ def _term(net: Any, args: Sequence[Any]) -> Any:
     if op == "c":
         return z3.Concat(*args) if len(args) > 1 else a
     if op == "s":
-        return _selected(a, net.op_param)
-    if op == "m" and is_rom(net.op_param[1]):
-        memory = net.op_param[1]
-        table = [z3.BitVecVal(v, memory.bitwidth) for v in rom_data(memory)]
-        return look_up(table, a)
-    raise InternalError(f"no rule to prove {net}")
+        return _selected(a, param)
+    if op in {"m", "rom"}:
+        return look_up([z3.BitVecVal(v, width) for v in param], a)
+    raise InternalError(f"no rule to prove {op!r}")
+
+
+def _param(net: Any) -> Any:
+    if net.op != "m":
+        return net.op_param
+    memory = net.op_param[1]
+    if not is_rom(memory):
+        raise InternalError(f"{net} has a memory: only what is done in one cycle is proved")
+    return rom_data(memory)
 
 
 def _selected(a: Any, bits: Sequence[int]) -> Any:
