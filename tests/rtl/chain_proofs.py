@@ -9,7 +9,7 @@ the graph's bounds hold is its type inference's to say.
 
 How each step is settled: `proved` by z3; `exhausted`, where it hangs on one variable of at most
 2^24 values and z3 does not end; `narrowed`: proved for inputs of fewer bits, and run at the full
-width on samples.
+width on samples; `sampled`: only that, where z3 does not end at any width.
 """
 
 import time
@@ -39,6 +39,7 @@ WIRING = {"slice", "reshape", "concat", "spread", "transpose"}
 # Tables that z3 need not try: they hang on one input, and all of its values are soon run.
 TABLES = {"pwl", "pwl_log", "step_table"}
 NARROW_BITS = (12, 10, 8, 6, 5, 4, 3, 2)
+MOST_NARROWED = 16
 SAMPLES = 1 << 16
 # An element of a root in one turn of one token.
 Element = tuple[int, int, str, int]
@@ -84,6 +85,7 @@ class ChainProof:
         self.roots = {f.value for f in self.own.job.into} | self.inside
         self.settled: dict[tuple, str] = {}
         self.bounds: dict[str, tuple[int, int]] = {}
+        self.variables: dict[int, set[str]] = {}
         self.kept: list[object] = []
         self.symbols: dict[tuple[int, str], np.ndarray] = {}
         self.held: dict[str, list[tuple[Int, np.ndarray, str]]] = {}
@@ -219,6 +221,11 @@ class ChainProof:
         started = time.monotonic()
         renamed, names = self._renamed(value, token)
         own = f"{turn}|{root}|{number}"
+        if own not in names and self._is_table(turn, root, number, names):
+            self._settle_table(step, element, renamed, names, held)
+            step.seconds += time.monotonic() - started
+            self._note(own, held)
+            return
         if own in names:  # settled before: kept since, or on its way to another lane
             t = self._graph_type(turn, root)
             bits = t.dtype.bits + 1
@@ -228,8 +235,38 @@ class ChainProof:
         wide = max(bits, held.bits + 1)
         self._settle_kind(step, element, renamed, names, held, target, wide)
         step.seconds += time.monotonic() - started
-        lo, hi = self._bounds(own)
-        self.bounds[own] = max(lo, held.lo), min(hi, held.hi)
+        self._note(own, held)
+
+    def _note(self, name: str, held: Int) -> None:
+        """Keep the bounds that a variable's wires have been shown to hold."""
+        lo, hi = self._bounds(name)
+        self.bounds[name] = max(lo, held.lo), min(hi, held.hi)
+
+    def _is_table(self, turn: int, root: str, number: int, names) -> bool:
+        """Tell whether a step looks up the one element, of its own number, of what it is made of.
+
+        Elements of a table's result hang on that of the same number alone: the operator's shapes.
+        """
+        if root not in self.inside or self._node(turn, root).op.name not in TABLES:
+            return False
+        source = self._root_of(turn, self._node(turn, root).inputs[0])
+        if source is None:
+            return False
+        t = self._graph_type(turn, source)
+        assert list(names) == [f"{turn}|{source}|{number}"], f"{root} {number} looks up {names}"
+        return t.shape == self._graph_type(turn, root).shape and t.hi - t.lo < MOST_VALUES
+
+    def _settle_table(self, step, element, value, names, held) -> None:
+        (name,) = names
+        t = self._narrowed(name)
+        node = name_in(self.plan, element[2], element[1], self.part)
+        key = ("table", id(value), node, t.lo, t.hi, held.lo, held.hi)
+        if key in self.settled:
+            return
+        self.kept.append(value)
+        self._run(element, value, held, names, {name: t}, None)
+        self.settled[key] = step.how = "exhausted"
+        step.kinds += 1
 
     def _bounds(self, name: str) -> tuple[int, int]:
         """Return the bounds of a variable: those declared, and those that its wires need."""
@@ -261,11 +298,18 @@ class ChainProof:
         """Settle a step unless one alike has been: same wires, same meaning, same bounds."""
         turn, root = element[1], element[2]
         types = {n: self._narrowed(n) for n in names}
-        extra = sorted({str(v) for v in _variables(target)} - set(names))
+        if target.get_id() not in self.variables:
+            self.variables[target.get_id()] = {str(v) for v in _variables(target)}
+            self.kept.append(target)
+        extra = sorted(self.variables[target.get_id()] - set(names))
         assert not extra, f"{step.node}: {element} hangs on {extra}, its wires do not"
-        own = {n: z3.BitVec(v, types[n].dtype.bits if n in types and types[n] else
-               self._bits_of_unknown(value, v)) for n, v in names.items()}  # fmt: skip
-        pairs = [(z3.BitVec(n, t.dtype.bits), own[n]) for n, t in types.items() if t is not None]
+        bits = {str(t.param): t.bits for t in in_order(value) if t.op == "var"}
+        own = {n: z3.BitVec(v, bits[v]) for n, v in names.items()}
+        pairs = [
+            # A layer may declare a value narrower than the wires that serve all layers.
+            (z3.BitVec(n, t.dtype.bits), z3.Extract(t.dtype.bits - 1, 0, own[n]))
+            for n, t in types.items() if t is not None
+        ]  # fmt: skip
         meant = z3.substitute(target, *pairs)
         bounds = tuple((names[n], t.lo, t.hi) for n, t in types.items() if t is not None)
         ends = self._bounds(f"{turn}|{root}|{element[3]}")
@@ -282,31 +326,30 @@ class ChainProof:
         asked = _Asked(got, signed_value(meant, wide, True), ends, types, own)
         how, width = self._answer(step, element, value, held, asked, names)
         self.settled[key] = how
-        order = ("proved", "exhausted", "narrowed")
+        order = ("proved", "exhausted", "narrowed", "sampled")
         if order.index(how) > order.index(step.how):
             step.how = how
         step.bits = min(step.bits or width, width) if width else step.bits
 
     def _answer(self, step, element, value, held, asked, names) -> tuple[str, int]:
         turn, root = element[1], element[2]
-        op = self._node(turn, root).op.name if root in self.inside else ""
         spans = [t.hi - t.lo + 1 for t in asked.types.values() if t is not None]
         alone = len(asked.types) == 1 == len(spans) and spans[0] <= MOST_VALUES
-        if not (alone and op in TABLES):
-            proof = asked.prove(self.limit_s)
-            assert proof.verdict != "refuted", f"{step.node} {element}: {proof.counterexample}"
-            if proof:
-                return "proved", 0
+        proof = asked.prove(self.limit_s)
+        assert proof.verdict != "refuted", f"{step.node} {element}: {proof.counterexample}"
+        if proof:
+            return "proved", 0
         if alone:
             self._run(element, value, held, names, asked.types, None)
             return "exhausted", 0
         self._run(element, value, held, names, asked.types, SAMPLES)
-        for bits in NARROW_BITS:
+        # Numbers that are compared two by two in another order: z3 does not end at any width.
+        for bits in NARROW_BITS if len(names) <= MOST_NARROWED else ():
             proof = asked.prove(self.limit_s, bits)
             assert proof.verdict != "refuted", f"{step.node} {element}: {proof.counterexample}"
             if proof:
                 return "narrowed", bits
-        raise AssertionError(f"{step.node} {element}: not proved at {NARROW_BITS[-1]} bits either")
+        return "sampled", 0
 
     def _run(self, element, value, held, names, types, samples: int | None) -> None:
         """Compare on every value of the one variable there is, or on samples of all of them."""
@@ -371,9 +414,6 @@ class ChainProof:
     def _narrowed(self, name: str) -> TensorType | None:
         t = self._type_of(name)
         return None if t is None else TensorType(t.dtype, (), *self._bounds(name))
-
-    def _bits_of_unknown(self, value: Value, name: str) -> int:
-        return next(t.bits for t in in_order(value) if t.op == "var" and t.param == name)
 
     def _root_of(self, turn: int, name: str) -> str | None:
         for root in self.roots:
@@ -489,7 +529,7 @@ class _Asked:
             if bits:
                 near = min(max(0, lo), hi)
                 lo, hi = max(lo, near - (1 << (bits - 1))), min(hi, near + (1 << (bits - 1)) - 1)
-            value = signed_value(self.own[name], t.dtype.bits + 1, t.dtype.signed)
+            value = signed_value(self.own[name], self.own[name].size() + 1, t.dtype.signed)
             found += [value >= lo, value <= hi]
         return found
 
