@@ -1,4 +1,4 @@
-"""Hold what wires carry as a shared graph of terms: read by z3, or computed for many inputs at once.
+"""Hold what wires carry as a shared graph of terms: for z3, or computed for many inputs at once.
 
 What is known is a plain integer; everything else is a `Term`, made once: equal terms are the same
 object. So control that does not depend on data stays integers, and only data become terms.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -79,7 +80,7 @@ class Terms:
         """Take neighbouring bits out of what was joined, where they lie in one part."""
         if tuple(bits) == tuple(range(whole.bits)):
             return whole
-        if whole.op != "c" or any(b - a != 1 for a, b in zip(bits, bits[1:], strict=False)):
+        if whole.op != "c" or any(b - a != 1 for a, b in pairwise(bits)):
             return None
         low = 0
         for part, width in zip(reversed(whole.args), reversed(whole.arg_bits), strict=True):

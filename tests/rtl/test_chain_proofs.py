@@ -8,12 +8,12 @@ import z3
 
 from rtl.numerics import add, constant
 from rtl.ops import WIRES
-from rtl.ops import mul as mul_file
 from rtl.ops.lanes import lanes
 from rtl.terms import Term, Terms, as_z3, evaluate
 from rtl.units.rows import Walk
 from rtl.units.store import Source
 from tests.rtl.chain_cases import chains, plans
+from tests.rtl.chain_meaning import Meaning
 from tests.rtl.chain_proofs import ChainProof
 
 # What takes seconds; the rest is for `-m slow` and for `python -m tests.benchmarks.proofs`.
@@ -64,10 +64,15 @@ def test_wires_that_add_one_are_refuted(monkeypatch):
     refuted("vector.residual_out", "residual_out")
 
 
-def test_a_shift_of_another_product_is_refuted(monkeypatch):
-    """Round after the product half down instead of half up, at all widths."""
-    right = mul_file.shift_round
-    monkeypatch.setattr(mul_file, "shift_round", lambda x, s: right(add(x, constant(-1)), s))
+def test_another_product_is_refuted(monkeypatch):
+    """Multiply one less than the first factor."""
+    right = WIRES["mul"]
+
+    def wrong(op, inputs, out, pipe):
+        less = lanes([add(v, constant(-1)) for v in inputs[0]], inputs[0].shape)
+        return right(op, [less, *inputs[1:]], out, pipe)
+
+    monkeypatch.setitem(WIRES, "mul", wrong)
     refuted("vector.ssm.skip", r"ssm\.(drive|skip)")
 
 
@@ -97,7 +102,7 @@ def test_an_entry_of_a_table_is_seen():
     changed = tensors[node.inputs[1]].copy()
     changed[300] += 1 << 14
     graph = replace(plan.folded.graph, tensors={**tensors, node.inputs[1]: changed})
-    proof.plan = replace(plan, folded=replace(plan.folded, graph=graph))
+    proof.graph = Meaning(replace(plan, folded=replace(plan.folded, graph=graph)))
     with pytest.raises(AssertionError, match=r"layers\.\*\.act"):
         proof.run()
 
