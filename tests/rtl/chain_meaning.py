@@ -8,7 +8,7 @@ from cosim.ir.types import TensorType, signed_bits
 from rtl.prove import signed_value
 from rtl.symbolic import Symbols
 from rtl.units.plan import UnitPlan
-from tests.rtl.units.check import name_in
+from rtl.units.values import name_in
 
 WIRING = {"slice", "reshape", "concat", "spread", "transpose"}
 

@@ -26,10 +26,10 @@ from rtl.prove import prove, signed_value
 from rtl.terms import Value, as_z3, evaluate, in_order
 from rtl.units.plan import UnitPlan
 from rtl.units.unit import unit_ports
+from rtl.units.values import name_in
 from tests.rtl.chain_asked import Asked, drawn, variables_of
 from tests.rtl.chain_meaning import Meaning
 from tests.rtl.chain_run import TOKENS, ChainRun, Element
-from tests.rtl.units.check import name_in
 
 MOST_VALUES = 1 << 24
 # Tables that z3 need not try: they hang on one input, and all of its values are soon run.
