@@ -42,7 +42,7 @@ def page(run: Summary) -> str:
         ("coverage", "Coverage", _coverage(run, tables)),
         ("accuracy", "Accuracy", _accuracy(run, tables)),
         ("exactness", "Exactness", _exactness(run, tables)),
-        ("wires", "Exactness of the wires", wires_html(run.wires, run.wire_units, run.stale)),
+        ("wires", "Wires", wires_html(run.wires, run.wire_units, run.stale)),
         ("hardware", "Hardware", _hardware(run, tables)),
         ("resources", "Resources", resources_html(run.resources)),
         ("energy", "Energy", _energy(run, tables)),

@@ -32,13 +32,12 @@ def table(found: Sequence[Resources]) -> Table:
     for r in found:
         own = synthesis.table(r.rows, r.family, r.tool)
         columns = own.columns
-        rows += [(r.recipe, r.design, r.family, r.tool, *row) for row in own.rows]
-    first = (
-        Column("recipe", "recipe"), Column("design", "design"), Column("family", "family"),
-        Column("tool", "counted by"),
+        rows += [(r.recipe, *row, r.tool, r.family, r.design) for row in own.rows]
+    last = (
+        Column("tool", "counted by"), Column("family", "family"), Column("design", "design"),
     )  # fmt: skip
     title = "Resources: what each unit takes, synthesised alone and out of context"
-    return Table("resources", title, (*first, *columns), tuple(rows))
+    return Table("resources", title, (Column("recipe", "recipe"), *columns, *last), tuple(rows))
 
 
 def bars(found: Resources) -> tuple[Bars, ...]:

@@ -59,17 +59,16 @@ def table(checks: Sequence[WiresCheck]) -> Table:
     """Print a row per comparison."""
     rows = tuple(
         (
-            c.recipe, c.design, repr(c.prompt), f"reference == {c.level} in {c.simulator}",
-            c.tokens, c.integers, c.differences, c.beats or None, c.late if c.beats else None,
-            c.total_cycles,
-            c.cycles_per_token, c.build_seconds, c.simulate_seconds,
-            c.processor_seconds, c.total_cycles / c.simulate_seconds, c.first or "all agree",
+            c.recipe, repr(c.prompt), f"reference == {c.level} in {c.simulator}", c.tokens,
+            c.integers, c.differences, c.beats or None, c.late if c.beats else None,
+            c.first or "all agree", c.total_cycles, c.cycles_per_token,
+            c.total_cycles / c.simulate_seconds, c.build_seconds, c.simulate_seconds,
+            c.processor_seconds, c.design,
         )
         for c in checks
     )  # fmt: skip
     columns = (
         Column("recipe", "recipe"),
-        Column("design", "design"),
         Column("prompt", "prompt"),
         Column("compared", "compared"),
         Column("tokens", "tokens", "given"),
@@ -77,13 +76,14 @@ def table(checks: Sequence[WiresCheck]) -> Table:
         Column("differences", "differ", "measured"),
         Column("beats", "beats", "modelled"),
         Column("late", "other cycle", "measured"),
+        Column("verdict", "verdict"),
         Column("total_cycles", "cycles", "measured"),
         Column("cycles_per_token", "a token", "measured", ".1f"),
+        Column("cycles_per_second", "cycles/s", "measured", ".0f"),
         Column("build_seconds", "build, s", "measured", ".1f"),
         Column("simulate_seconds", "run, s", "measured", ".2f"),
         Column("processor_seconds", "processor, s", "measured", ".2f"),
-        Column("cycles_per_second", "cycles/s", "measured", ".0f"),
-        Column("verdict", "verdict"),
+        Column("design", "design"),
     )
     title = "Wires: every output with ==, every beat in its predicted cycle"
     return Table("wires", title, columns, rows)

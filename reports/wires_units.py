@@ -64,29 +64,29 @@ def table(checks: Sequence[UnitCheck]) -> Table:
     """Print a row per unit."""
     rows = tuple(
         (
-            c.recipe, c.design, c.unit, c.kind, c.lanes, f"{c.level} in {c.simulator}", c.runs,
-            c.tokens, c.integers, c.differences, c.beats, c.late, c.total_cycles,
-            c.build_seconds, c.simulate_seconds, c.first or "all agree",
+            c.recipe, c.unit, c.lanes, f"{c.level} in {c.simulator}", c.integers, c.differences,
+            c.beats, c.late, c.first or "all agree", c.runs, c.tokens, c.total_cycles,
+            c.build_seconds, c.simulate_seconds, c.kind, c.design,
         )
         for c in checks
     )  # fmt: skip
     columns = (
         Column("recipe", "recipe"),
-        Column("design", "design"),
         Column("unit", "unit"),
-        Column("kind", "kind"),
         Column("lanes", "lanes", "given"),
         Column("compared", "meaning =="),
-        Column("runs", "runs", "given"),
-        Column("tokens", "tokens", "given"),
         Column("integers", "integers", "measured"),
         Column("differences", "differ", "measured"),
         Column("beats", "beats", "modelled"),
         Column("late", "other cycle", "measured"),
+        Column("verdict", "verdict"),
+        Column("runs", "runs", "given"),
+        Column("tokens", "tokens", "given"),
         Column("total_cycles", "cycles", "measured"),
         Column("build_seconds", "build, s", "measured", ".1f"),
         Column("simulate_seconds", "run, s", "measured", ".2f"),
-        Column("verdict", "verdict"),
+        Column("kind", "kind"),
+        Column("design", "design"),
     )
     title = "Wires, unit by unit: every beat's bits with ==, and its predicted cycle"
     return Table("wire_units", title, columns, rows, NOTE)
