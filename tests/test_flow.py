@@ -30,6 +30,11 @@ class Notes(Progress):
 
 
 @dataclass(frozen=True)
+class Real:
+    value: float
+
+
+@dataclass(frozen=True)
 class Answer:
     value: float
     names: tuple[str, ...]
@@ -47,6 +52,12 @@ def test_a_step_is_reused_while_its_inputs_are_the_same(tmp_path):
     assert ask(tmp_path, {"x": 1}) == (Answer(1.5, ("a",)), [("ask w4", "done")])
     assert ask(tmp_path, {"x": 1}, value=7.0) == (Answer(1.5, ("a",)), [("ask w4", "reused")])
     assert ask(tmp_path, {"x": 2}, value=7.0) == (Answer(7.0, ("a",)), [("ask w4", "done")])
+
+
+def test_a_step_gives_what_its_file_will_give(tmp_path):
+    """A whole number in the place of a real one would be printed as 0 first, as 0.0 when reused."""
+    given = [RunFolder(tmp_path).step("ask", {"x": 1}, (), Real, lambda: Real(0)) for _ in range(2)]
+    assert [repr(x) for x in given] == ["Real(value=0.0)"] * 2
 
 
 def test_a_step_that_no_longer_holds_is_done_again(tmp_path):

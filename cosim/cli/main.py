@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
 import io
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 
 from cosim.ir.errors import UserError
@@ -19,6 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     With the process's own, Ctrl-C says nothing more once the status is known: it would end in a
     traceback while Python shuts down.
     """
+    if argv is None:
+        sys.unraisablehook = _raise_again
     sentence = "stopped; what was finished is kept, the same command goes on there"
     try:
         status = _run(argv)
@@ -28,8 +32,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         # it as unhandled and dies of the signal at exit, caught or not; another string undoes it.
         exec("")
     if argv is None:
+        sys.unraisablehook = sys.__unraisablehook__
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     return status
+
+
+def _raise_again(told: sys.UnraisableHookArgs) -> None:
+    """Raise Ctrl-C again that came inside a destructor, where Python prints it and goes on."""
+    if told.exc_type is KeyboardInterrupt:
+        threading.Timer(0.05, _thread.interrupt_main).start()  # by then the destructor is over
+    else:
+        sys.__unraisablehook__(told)
 
 
 def _run(argv: Sequence[str] | None) -> int:

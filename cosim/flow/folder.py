@@ -64,8 +64,11 @@ class RunFolder:
         with self.progress.task(name):
             result = compute()
             data = dataclasses.asdict(result)  # type: ignore[call-overload]
-            write_file(path, json.dumps({"step": name, "key": key, "result": data}, indent=1))
-        return result
+            text = json.dumps({"step": name, "key": key, "result": data}, indent=1)
+            write_file(path, text)
+        # As it will be read again (0 in the place of 0.0 comes back as 0.0), so that a run that was
+        # resumed writes the same bytes as one that was not.
+        return _result(json.loads(text), kind)
 
     def left(self, prefix: str, kind: type[T]) -> list[T]:
         """Return what earlier steps of such names found, of whatever inputs, in order of names."""
@@ -74,15 +77,21 @@ class RunFolder:
         return [one for one in found if one is not None]
 
 
+def _result(data: dict[str, Any], kind: type[T]) -> T:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind).validate_python(data["result"])
+
+
 def _read(path: Path, key: str | None, kind: type[T]) -> T | None:
     """Read a step's result; None where it is damaged or, with a key, of other inputs."""
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         if key is not None and data["key"] != key:
             return None
-        return TypeAdapter(kind).validate_python(data["result"])
+        return _result(data, kind)
     except (OSError, ValueError, KeyError, TypeError, RecursionError, ValidationError):
         return None
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 import tempfile
+import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from cosim.ir.errors import UserError
+
+STALE_SECONDS = 3600.0  # what is younger may be another process's, still being written
 
 
 def _sentence(path: Path, error: OSError) -> UserError:
@@ -20,6 +24,15 @@ def _sentence(path: Path, error: OSError) -> UserError:
     )
 
 
+def _sweep(path: Path) -> None:
+    """Remove temporary files and folders of `path` that a killed process left long ago."""
+    ours = re.compile(re.escape(f".{path.name}.") + "[a-z0-9_]{8}")
+    with contextlib.suppress(OSError):
+        for left in path.parent.iterdir():
+            if ours.fullmatch(left.name) and time.time() - left.stat().st_mtime > STALE_SECONDS:
+                shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink()
+
+
 def write_file(path: Path, data: bytes | str) -> None:
     """Write a whole file under a temporary name, then rename it; raise UserError if it fails."""
     path = Path(path)
@@ -27,6 +40,7 @@ def write_file(path: Path, data: bytes | str) -> None:
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         temporary = Path(name)
         with os.fdopen(handle, "wb") as file:
@@ -94,6 +108,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
     folder = Path(folder).resolve()
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(folder)
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     except OSError as error:
         raise _sentence(folder, error) from error

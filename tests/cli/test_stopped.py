@@ -76,6 +76,28 @@ def test_ctrl_c_in_code_that_python_runs_from_a_string():
     assert ran.stderr.startswith("cosim: stopped; ")
 
 
+def test_ctrl_c_in_a_destructor():
+    """Python prints such an interrupt with a traceback and goes on, as if nobody had stopped it."""
+    ran = stopped(
+        "import os, signal, sys, time, cosim.cli.listing as listing\n"
+        "class Dying:\n"
+        "    def __del__(self):\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "        time.sleep(1)\n"
+        "def models(args):\n"
+        "    Dying()\n"
+        "    time.sleep(5)\n"
+        "    return 0\n"
+        "listing.models = models\n"
+        "sys.argv = ['cosim', 'models']\n"
+        "from cosim.cli import main\n"
+        "sys.exit(main())\n"
+    )
+    assert ran.returncode == 130, ran
+    assert ran.stderr.startswith("cosim: stopped; ")
+    assert ran.stderr.count("\n") == 1
+
+
 def test_ctrl_c_after_the_last_word_changes_nothing():
     ran = stopped(
         "import atexit, os, signal, sys\n"

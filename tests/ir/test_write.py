@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -172,6 +173,21 @@ def test_a_killed_process_leaves_the_old_folder(old):
     command = [sys.executable, "-c", textwrap.dedent(script), str(old)]
     assert subprocess.run(command, cwd=root, check=False).returncode == -signal.SIGKILL
     assert listing(old) == {"a": "old a", "b": "old b"}
+
+
+def test_what_a_killed_process_left_goes_after_an_hour(tmp_path):
+    """Younger ones may be in use; other hidden files (an editor's) are not ours."""
+    left = {".run.abcd_123": 7200, ".run.abcd_124": 60, ".run.swp": 7200, ".run.abcd_123.old": 7200}
+    for name, age in left.items():
+        for place in (tmp_path / name, tmp_path / name.replace("run", "file")):
+            place.mkdir() if "run" in place.name else place.write_text("half")
+            os.utime(place, (time.time() - age,) * 2)
+    with new_folder(tmp_path / "run"):
+        pass
+    write_file(tmp_path / "file", "x")
+    kept = {name for name in left if name != ".run.abcd_123"}
+    kept |= {name.replace("run", "file") for name in kept} | {"run", "file"}
+    assert {p.name for p in tmp_path.iterdir()} == kept
 
 
 def test_only_folders_of_our_own_are_replaced(old):
