@@ -17,13 +17,14 @@ into digits as well, W m = sum over e of 256^e W_e, and all columns are one grou
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 import torch
 
 from cosim.ir.types import TensorType
-from cosim.kernels.compiled import compiled
+from cosim.kernels.compiled import bit_length_of, compiled, count_leading_zeros
 from cosim.kernels.matmul import INT8_EXACT, has_int8
 from cosim.kernels.rows import carrier, rows_of
 from cosim.ops.group_scale import code_bounds
@@ -53,7 +54,7 @@ def digit_count(lo: int, hi: int) -> int:
 
 
 @compiled
-def split_rows(
+def scale_operands(
     q: np.ndarray,
     q_step: int,
     codes: np.ndarray,
@@ -61,52 +62,98 @@ def split_rows(
     mantissa_bits: int,
     group: int,
     columns: tuple[int, int],
-    out: np.ndarray,
-) -> None:
-    """Scale the columns first..last of every row and write their digits, out [digits, n, width]."""
+    x: np.ndarray,
+    shifts: np.ndarray,
+) -> int:
+    """Scale the columns first..last of every row, drop the zeros below all of its integers.
+
+    Write x [n, width] and the shifts [n] that undo it; return how many digits the block needs.
+    """
     first, last = columns
-    digits, rows, width = out.shape
+    rows, width = x.shape
     mask = (1 << mantissa_bits) - 1
-    x = np.empty(width, np.int64)
+    needed = 1
     for r in range(rows):
+        row = x[r]
         for g in range(first // group, (last - 1) // group + 1):
             code = np.int64(codes[r * codes_step + g])
             scale = ((code & mask) + (1 << mantissa_bits)) << (code >> mantissa_bits)
             start, stop = max(first, g * group), min(last, (g + 1) * group)
-            part = x[start - first : stop - first]
+            part = row[start - first : stop - first]
             q_part = q[r * q_step + start : r * q_step + stop]
             for k in range(stop - start):
                 part[k] = np.int64(q_part[k]) * scale
+        ones, magnitude = np.int64(0), np.int64(0)
+        for k in range(width):
+            ones |= row[k]
+            magnitude |= row[k] ^ (row[k] >> 63)
+        shift = 0 if ones == 0 else 63 - count_leading_zeros(ones & -ones)
+        shifts[r] = shift
+        for k in range(width):
+            row[k] >>= shift
+        # Digits are balanced: d of them hold 8 d - 2 bits and the sign, but one holds 7.
+        bits = bit_length_of(magnitude >> shift)
+        needed = max(needed, 1 if bits <= 7 else (bits + 1) // 8 + 1)
+    return needed
+
+
+@compiled
+def split_rows(x: np.ndarray, out: np.ndarray) -> None:
+    """Write the digits of x [n, width], lowest first, out [digits, n, width]; x is used up."""
+    digits, rows, width = out.shape
+    for r in range(rows):
+        x_row = x[r]
         for d in range(digits):
             row = out[d, r]
             for k in range(width):
-                digit = ((x[k] + 128) & 255) - 128
+                digit = ((x_row[k] + 128) & 255) - 128
                 row[k] = digit
-                x[k] = (x[k] - digit) >> 8
+                x_row[k] = (x_row[k] - digit) >> 8
 
 
 @compiled
 def sum_digits(
-    products: np.ndarray, multiplier: np.ndarray, is_first: bool, out: np.ndarray
+    products: np.ndarray,
+    planes: int,
+    multiplier: np.ndarray,
+    shifts: np.ndarray,
+    is_first: bool,
+    out: np.ndarray,
 ) -> None:
-    """Sum the products [digits, n, R] into out [n, R], scaled by row; add to it where not first."""
-    digits, rows, size = products.shape
+    """Sum the products [digits, n, planes R] into out [n, R], or add to it where not first.
+
+    Partial sums may wrap around: the whole one is proved to fit, and int64 wraps exactly.
+    """
+    digits, rows, _ = products.shape
+    size = multiplier.size
     total = np.empty(size, np.int64)
     for r in range(rows):
-        top = products[digits - 1, r]
-        for c in range(size):
-            total[c] = top[c]
-        for d in range(digits - 2, -1, -1):
-            row = products[d, r]
+        total[:] = 0
+        for d in range(digits - 1, -1, -1):
             for c in range(size):
-                total[c] = (total[c] << 8) + row[c]
+                total[c] <<= 8
+            for e in range(planes):
+                row = products[d, r, e * size : (e + 1) * size]
+                for c in range(size):
+                    total[c] += np.int64(row[c]) << 8 * e
         y = out[r]
+        shift = shifts[r]
         if is_first:
             for c in range(size):
-                y[c] = total[c] * multiplier[c]
+                y[c] = (total[c] << shift) * multiplier[c]
         else:
             for c in range(size):
-                y[c] += total[c] * multiplier[c]
+                y[c] += (total[c] << shift) * multiplier[c]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Hold the weights of some columns as [k, planes R] int8, and what scales the sum of a row."""
+
+    columns: tuple[int, int]
+    planes: int
+    w: torch.Tensor
+    multiplier: np.ndarray
 
 
 class DigitLinear:
@@ -121,10 +168,10 @@ class DigitLinear:
         self.digits = digit_count(*scaled_bounds(op, types))
         self.out = op.infer(types)
         self.parts = (
-            [((0, self.k), _weight_digits(op, w, m))]
+            [_folded(op, w, m)]
             if folding_pays(op, types, w)
             else [
-                ((first, last), [(_int8(w[:, first:last]), np.ascontiguousarray(m[:, g]))])
+                Part((first, last), 1, _int8(w[:, first:last]), np.ascontiguousarray(m[:, g]))
                 for g, (first, last) in enumerate(group_edges(op, self.k))
             ]
         )
@@ -157,32 +204,36 @@ class DigitLinear:
             scales, step = found.flat, found.step
             mantissa_bits, group = self.op.mantissa_bits, self.op.act_group
         y = torch.empty((rows, self.out.shape[0]), dtype=carrier(self.out.peak))
-        block = max(1, min(rows, BLOCK_INTEGERS // (self.digits * y.shape[1])))
-        for k, (columns, planes) in enumerate(self.parts):
-            # Both are used again for every block, so that they stay in the cache.
-            x = torch.empty((self.digits, block, columns[1] - columns[0]), dtype=torch.int8)
-            products = torch.empty((self.digits * block, y.shape[1]), dtype=torch.int32)
+        most = self.digits * y.shape[1] * max(part.planes for part in self.parts)
+        block = max(1, min(rows, BLOCK_INTEGERS // most))
+        for k, part in enumerate(self.parts):
+            width = part.columns[1] - part.columns[0]
+            # All are used again for every block, so that they stay in the cache.
+            x, shifts = np.empty((block, width), np.int64), np.empty(block, np.int64)
+            split = torch.empty(self.digits * block * width, dtype=torch.int8)
+            products = torch.empty(
+                (self.digits * block, part.planes * y.shape[1]), dtype=torch.int32
+            )
             for start in range(0, rows, block):
-                some = y[start : start + block]
-                if some.shape[0] < block:
-                    x, products = (
-                        x[:, : some.shape[0]].contiguous(),
-                        products[: self.digits * some.shape[0]],
-                    )
-                split_rows(
+                some = y[start : start + block].numpy()
+                n = some.shape[0]
+                needed = scale_operands(
                     flat.flat[start * flat.step :],
                     flat.step,
                     scales[start * step :],
                     step,
                     mantissa_bits,
                     group,
-                    columns,
-                    x.numpy(),
+                    part.columns,
+                    x[:n],
+                    shifts,
                 )
-                shaped = products.view(self.digits, some.shape[0], -1).numpy()
-                for e, (w, multiplier) in enumerate(planes):
-                    torch._int_mm(x.view(-1, x.shape[2]), w, out=products)
-                    sum_digits(shaped, multiplier, k + e == 0, some.numpy())
+                digits = min(needed, self.digits)
+                operand = split[: digits * n * width].view(digits * n, width)
+                split_rows(x[:n], operand.view(digits, n, width).numpy())
+                torch._int_mm(operand, part.w, out=products[: digits * n])
+                sums = products[: digits * n].view(digits, n, -1).numpy()
+                sum_digits(sums, part.planes, part.multiplier, shifts, k == 0, some)
         return y.view(*lead, -1)
 
 
@@ -191,17 +242,14 @@ def _int8(w: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(w).to(torch.int8).t().contiguous()
 
 
-def _weight_digits(
-    op: Linear, w: np.ndarray, m: np.ndarray
-) -> list[tuple[torch.Tensor, np.ndarray]]:
-    """Scale the weights and cut them into digits, each with its power of 256 for every row."""
+def _folded(op: Linear, w: np.ndarray, m: np.ndarray) -> Part:
+    """Scale the weights and cut them into digits, which lie side by side."""
     x = w.astype(np.int64) * np.repeat(m.astype(np.int64), op.weight_group, axis=1)[:, : w.shape[1]]
-    planes = []
-    for e in range(digit_count(int(x.min()), int(x.max()))):
-        digit = ((x + 128) & 255) - 128
-        planes.append((_int8(digit), np.full(w.shape[0], 256**e, dtype=np.int64)))
-        x = (x - digit) >> 8
-    return planes
+    planes = digit_count(int(x.min()), int(x.max()))
+    split = np.empty((planes, *w.shape), np.int8)
+    split_rows(x, split)
+    stacked = split.reshape(planes * w.shape[0], w.shape[1])
+    return Part((0, w.shape[1]), planes, _int8(stacked), np.ones(w.shape[0], np.int64))
 
 
 def folding_pays(op: Linear, types: Sequence[TensorType], w: np.ndarray) -> bool:
@@ -209,9 +257,7 @@ def folding_pays(op: Linear, types: Sequence[TensorType], w: np.ndarray) -> bool
     k, groups = types[0].shape[0], len(group_edges(op, types[0].shape[0]))
     most = types[2].peak
     planes = digit_count(min(int(w.min()) * most, 0), max(int(w.max()) * most, 0))
-    digits = digit_count(*scaled_bounds(op, types))
-    exact = k << 14 < INT8_EXACT and k << 15 + 8 * (digits + planes - 2) < INT64_LIMIT
-    return exact and planes * (k + PASS_COLUMNS) < k + groups * PASS_COLUMNS
+    return k << 14 < INT8_EXACT and planes * (k + PASS_COLUMNS) < k + groups * PASS_COLUMNS
 
 
 def group_edges(op: Linear, k: int) -> list[tuple[int, int]]:

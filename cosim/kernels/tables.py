@@ -79,8 +79,8 @@ def segment_rows(
 def octave_rows(
     x: np.ndarray,
     x_step: int,
-    base: np.ndarray,
-    slope: np.ndarray,
+    lines: np.ndarray,
+    slope_bits: int,
     mantissa_bits: int,
     guard: int,
     lo: int,
@@ -88,11 +88,15 @@ def octave_rows(
     size: int,
     out: np.ndarray,
 ) -> int:
-    """Interpolate in segments that double in width; return how many elements saturated."""
+    """Interpolate in segments that double in width; return how many elements saturated.
+
+    An entry of `lines` holds the base above the slope: one look-up costs less than two.
+    """
     clipped = 0
     half = (1 << guard) >> 1
+    above = 64 - slope_bits
     # Three passes over pieces that stay in the first cache: only the look-ups are not vectors.
-    index = np.empty(PIECE, np.int64)
+    index = np.empty(PIECE, np.int32)
     line = np.empty(PIECE, np.int64)
     rest = np.empty(PIECE, np.int64)
     for r in range(out.size // size):
@@ -107,11 +111,10 @@ def octave_rows(
                 index[c] = (shift << mantissa_bits) + step
                 rest[c] = value - (step << shift)
             for c in range(count):
-                i = index[c]
-                line[c] = base[i]
-                rest[c] *= slope[i]
+                line[c] = lines[index[c]]
             for c in range(count):
-                raw = (line[c] + rest[c] + half) >> guard
+                slope = (line[c] << above) >> above
+                raw = ((line[c] >> slope_bits) + slope * rest[c] + half) >> guard
                 kept = min(max(raw, lo), hi)
                 clipped += kept != raw
                 y[c] = kept
@@ -154,6 +157,10 @@ def prepare_pwl_log(op: Op, types: Types, out: TensorType, data: Data) -> Kernel
     base, slope = data[1], data[2]
     if base is None or slope is None or data[0] is not None:
         return None
+    slope_bits = _signed_bits(slope)
+    if slope_bits + _signed_bits(base) > 64:
+        return None
+    lines = (base.astype(np.int64) << slope_bits) | (slope & ((1 << slope_bits) - 1))
     lo, hi = op.dtype.lo, op.dtype.hi
     room = room_for(out)
 
@@ -162,10 +169,15 @@ def prepare_pwl_log(op: Op, types: Types, out: TensorType, data: Data) -> Kernel
         y, x = room(lead), rows_of(inputs[0], lead, out.shape)
         flat = y.view(-1).numpy()
         return y, octave_rows(
-            x.flat, x.step, base, slope, op.mantissa_bits, op.guard, lo, hi, out.size, flat
+            x.flat, x.step, lines, slope_bits, op.mantissa_bits, op.guard, lo, hi, out.size, flat
         )
 
     return run
+
+
+def _signed_bits(x: np.ndarray) -> int:
+    """Return the bits that hold all of x in two's complement."""
+    return 1 + max(int(x.max()).bit_length(), (~int(x.min())).bit_length())
 
 
 def prepare_embed(op: Op, types: Types, out: TensorType, data: Data) -> Kernel | None:
