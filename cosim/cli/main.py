@@ -49,6 +49,8 @@ def _run(argv: Sequence[str] | None) -> int:
     # Idle OpenMP threads sleep instead of spinning: with two busy processes on two cores, torch is
     # twenty times slower otherwise. It must be set before torch loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - closed by whoever called
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without µ shows ? and goes on

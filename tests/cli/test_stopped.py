@@ -6,6 +6,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from tests.cli.command import ROOT, WALK, command
 
 
@@ -96,6 +98,18 @@ def test_ctrl_c_in_a_destructor():
     assert ran.returncode == 130, ran
     assert ran.stderr.startswith("cosim: stopped; ")
     assert ran.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("closed", "status"),
+    [("machines >&-", 0), ("quantize none --recipe w4a4 -o none 2>&-", 2)],
+)
+def test_a_stream_that_the_shell_closed_is_no_fault(closed, status):
+    ran = subprocess.run(
+        f"{sys.executable} -m cosim.cli {closed}",
+        shell=True, cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (ran.returncode, ran.stdout, ran.stderr) == (status, "", "")
 
 
 def test_ctrl_c_after_the_last_word_changes_nothing():
