@@ -6,10 +6,12 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import cached_property
 from types import MappingProxyType
 
 from cosim.design.arrange import beat_of
 from cosim.design.design import Design
+from cosim.design.kinds import Kind
 from cosim.design.plan import HANDED_BEATS, STATE_FIFOS, Fifo, Layout, Task, Unit, weights_of
 from cosim.design.rows import Flow
 from cosim.design.shapes import (
@@ -76,7 +78,7 @@ def build_network(
     turns = layout.layers if layout.layers > 1 else tokens
     actors = []
     for name, parts in programs.items():
-        before, body, after = (_joined(skeleton, p) for p in parts)
+        before, body, after = (_joined(site.made, p) for p in parts)
         loops = layout.layers - 1 if name.startswith("switch.") else turns
         actors.append(Actor(name, before, body, after, loops, patterns.get(name)))
     channels = {f.channel: Channel(f.depth) for f in fifos}
@@ -89,27 +91,28 @@ def build_network(
 def _pieces(site: _Site, task: Task, into: list[Fifo], out: list[Fifo]) -> list[Piece]:
     """Return the firings of a task, or look up what they were in a design that is alike."""
     unit, kind = site.design.unit(task.unit), site.skeleton.kind(task)
-    beats = tuple((f.channel, f.beat) for f in (*into, *out))
-    key: tuple[object, ...] = (task, unit, beats, site.passes)
-    if kind in {"matrix", "state", "memory", "fir"}:
-        key += site.weights, site.states, tuple(site.design.places.items()), site.comes_back
-    if kind in {"source", "sink"}:
-        key += (site.words,)
-    known = _made(site.skeleton).pieces
+    # The task stands for itself while it is kept with what was made of it; its order is long.
+    key = (
+        id(task), unit.lanes, unit.columns, site.number_for(kind),
+        *((f.channel, f.beat) for f in into), *((f.channel, f.beat) for f in out),
+    )  # fmt: skip
+    known = site.made.pieces
     if key not in known:
         made = _FIRINGS[kind](site, Flow(site.skeleton, task, into, out))
         if kind not in {"matrix", "state", "fir"}:
             # These are alike for every pass.
             made = [(actor, part, repeated(p, site.passes.count)) for actor, part, p in made]
-        known[key] = made
-    return known[key]
+        known[key] = task, made
+    return known[key][1]
 
 
 @dataclass
 class _Made:
     """Hold the programs that were made for a skeleton: by task and widths, and joined."""
 
-    pieces: dict[tuple[object, ...], list[Piece]] = field(default_factory=dict)
+    pieces: dict[tuple[object, ...], tuple[Task, list[Piece]]] = field(default_factory=dict)
+    # Numbers of what else programs depend on: hashes of exact fractions are slow.
+    numbers: dict[tuple[object, ...], int] = field(default_factory=dict)
     # What was joined is kept with its parts, so that no other program gets their numbers.
     joined: dict[tuple[int, ...], tuple[Program, list[Program]]] = field(default_factory=dict)
 
@@ -120,14 +123,15 @@ def _made(skeleton: Skeleton) -> _Made:
     if len(made.pieces) > MOST_PIECES:
         made.pieces.clear()
         made.joined.clear()
+        made.numbers.clear()
     return made
 
 
-def _joined(skeleton: Skeleton, parts: list[Program]) -> Program:
+def _joined(made: _Made, parts: list[Program]) -> Program:
     """Join the programs of a unit in one part."""
     if len(parts) < 2:
         return parts[0] if parts else NOTHING
-    known, key = _made(skeleton).joined, tuple(id(p) for p in parts)
+    known, key = made.joined, tuple(id(p) for p in parts)
     if key not in known:
         known[key] = Program.join(parts), parts
     return known[key][0]
@@ -186,6 +190,29 @@ class _Site:
             for parts in (shares.weight_parts, shares.state_parts)
         )
         return cls(skeleton, layout, design, weights, states, words, passes)
+
+    @cached_property
+    def made(self) -> _Made:
+        """Return the programs that were made for designs that are alike."""
+        return _made(self.skeleton)
+
+    @cached_property
+    def _numbers(self) -> tuple[int, int, int]:
+        places = tuple(self.design.places.items())
+        alike = (
+            (self.passes,), (self.passes, self.words),
+            (self.passes, self.weights, self.states, places, self.comes_back),
+        )  # fmt: skip
+        known = self.made.numbers
+        few, ends, ports = (known.setdefault(key, len(known)) for key in alike)
+        return few, ends, ports
+
+    def number_for(self, kind: Kind) -> int:
+        """Return a number for what the firings of a kind depend on beside their task and FIFOs."""
+        few, ends, ports = self._numbers
+        if kind in {"matrix", "state", "memory", "fir"}:
+            return ports
+        return ends if kind in {"source", "sink"} else few
 
     @property
     def comes_back(self) -> bool:

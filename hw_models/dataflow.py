@@ -20,6 +20,9 @@ from hw_models.recurrence import AT_ANCHOR, DONE, State, Tables
 from hw_models.shortcut import Shortcut
 from hw_models.tables import Slot, flatten, fresh_state
 
+# Of fewer turns, none is left to skip when one has come back.
+FEWEST_TURNS = 3
+
 
 @dataclass(frozen=True)
 class Span:
@@ -71,7 +74,7 @@ class Timing:
         for slot in self.slots:
             if actors is not None and slot.actor not in actors:
                 continue
-            for loop in range(slot.count):
+            for loop in range(slot.turns):
                 at = slot.first + loop * slot.stride
                 begin, end = int(self.begin_cycles[turn, at]), int(self.end_cycles[turn, at])
                 found.append(Span(slot.actor, slot.task, slot.section, loop, begin, end))
@@ -103,12 +106,14 @@ def solve(network: Network, rounds: int = 1, shortcut: bool = True) -> Timing:
         range(len(network.actors)),
         key=lambda a: (network.actors[a].loops > 0, network.actors[a].body.firings),
     )
-    watch = Shortcut(network, tab, st, slots, rounds, anchor)
+    watch = None
+    if shortcut and max(rounds, network.actors[anchor].loops) >= FEWEST_TURNS:
+        watch = Shortcut(network, tab, st, slots, rounds, anchor)
     while True:
-        event = recurrence.advance(tab, st, rounds, anchor if shortcut else -1)
+        event = recurrence.advance(tab, st, rounds, anchor if watch else -1)
         if event == DONE:
             break
-        if event != AT_ANCHOR:
+        if event != AT_ANCHOR or watch is None:
             raise UserError(_deadlock(network, tab, st, rounds))
         watch.at_anchor()
     return Timing(

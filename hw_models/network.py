@@ -78,15 +78,18 @@ class Program:
     @classmethod
     def join(cls, parts: Iterable[Program]) -> Program:
         """Make one program of several, in order."""
+        listed = [part for part in parts if part.kinds]
+        if len(listed) < 2:
+            return listed[0] if listed else NOTHING
         kinds: dict[Firing, int] = {}
-        index, times = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-        for part in parts:
+        index, times = [], []
+        for part in listed:
             new = np.array([kinds.setdefault(k, len(kinds)) for k in part.kinds], dtype=np.int64)
-            index.append(new[part.index] if part.index.size else part.index)
+            index.append(new[part.index])
             times.append(part.times)
         return cls(tuple(kinds), np.concatenate(index), np.concatenate(times))
 
-    @property
+    @cached_property
     def firings(self) -> int:
         """Count the firings."""
         return int(self.times.sum())
@@ -221,40 +224,42 @@ class Network:
 
     def __post_init__(self) -> None:
         """Check that every FIFO has one end each way, and that a round pops what it pushes."""
-        beats: tuple[dict[str, int], dict[str, int]] = ({}, {})
-        for actor in self.actors:
-            for program, times in zip(actor.sections, (1, actor.loops, 1), strict=True):
-                for total, moved in zip(beats, program.moves, strict=True):
-                    for f, count in moved.items():
-                        total[f] = total.get(f, 0) + count * times
-        for name, (makers, takers) in self._ends.items():
+        for name, (pushed, popped) in self._ends.items():
             channel = self.channels.get(name)
             if channel is None or not 0 <= channel.initial <= channel.depth or channel.depth < 1:
                 raise InternalError(f"FIFO {name!r} cannot be built: {channel}")
-            if len(makers) != 1 or len(takers) != 1:
+            if len(pushed) != 1 or len(popped) != 1:
                 raise InternalError(
-                    f"FIFO {name!r} is pushed by {makers} and popped by {takers}; "
+                    f"FIFO {name!r} is pushed by {list(pushed)} and popped by {list(popped)}; "
                     "it needs one of each"
                 )
-            out, into = (total[name] for total in beats)
+            (into,), (out,) = pushed.values(), popped.values()
             if into != out:
                 raise InternalError(
                     f"FIFO {name!r}: a round pushes {into} beats and pops {out}; balance them"
                 )
 
     @cached_property
-    def _ends(self) -> dict[str, tuple[list[str], list[str]]]:
-        ends: dict[str, tuple[list[str], list[str]]] = {f: ([], []) for f in self.channels}
+    def _ends(self) -> dict[str, tuple[dict[str, int], dict[str, int]]]:
+        """Count the beats of a round by FIFO, pushed and popped, and by actor."""
+        ends: dict[str, tuple[dict[str, int], dict[str, int]]] = {
+            f: ({}, {}) for f in self.channels
+        }
         for actor in self.actors:
-            for program in actor.sections:
-                for way, moved in enumerate(reversed(program.moves)):
-                    for f in moved:
-                        there = ends.setdefault(f, ([], []))[way]
-                        if actor.name not in there:
-                            there.append(actor.name)
+            name = actor.name
+            for program, times in ((actor.before, 1), (actor.body, actor.loops), (actor.after, 1)):
+                if not program.kinds:
+                    continue
+                popped, pushed = program.moves
+                for way, moved in ((0, pushed), (1, popped)):
+                    for f, count in moved.items():
+                        if f not in ends:
+                            ends[f] = {}, {}
+                        there = ends[f][way]
+                        there[name] = there.get(name, 0) + count * times
         return ends
 
     def ends(self, fifo: str) -> tuple[str, str]:
         """Return the actor that pushes to a FIFO and the one that pops from it."""
         makers, takers = self._ends[fifo]
-        return makers[0], takers[0]
+        return next(iter(makers)), next(iter(takers))

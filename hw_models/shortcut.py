@@ -122,7 +122,7 @@ class Shortcut:
         for a in actors:
             for slot in self.of_actor[a]:
                 if slot.section == 1:
-                    loops = slice(slot.first, slot.first + slot.stride * slot.count, slot.stride)
+                    loops = slice(slot.first, slot.first + slot.stride * slot.turns, slot.stride)
                     for filed in (st.begin[turn, loops], st.end[turn, loops]):
                         last = int(st.loop[a]) - int(filed[st.loop[a]] == UNSET)
                         _extend(filed, last, period, shift, times)
@@ -136,7 +136,7 @@ class Shortcut:
         for a, slots in enumerate(self.of_actor):
             turn = int(st.turn[a])
             for slot in slots:
-                for at in range(slot.first, slot.first + slot.stride * slot.count, slot.stride):
+                for at in range(slot.first, slot.first + slot.stride * slot.turns, slot.stride):
                     for filed in (st.begin[:, at], st.end[:, at]):
                         last = turn - int(filed[turn] == UNSET)
                         _extend(filed, last, period, shift, times)

@@ -9,6 +9,7 @@ import numpy as np
 from cosim.design.rows import Rows
 from cosim.ir.errors import InternalError
 from hw_models.network import NOTHING, ONE, Firing, Program
+from hw_models.runs import coded_runs
 
 MOST_FIFOS = 60
 SMALL_CODE = 1 << 8
@@ -37,20 +38,16 @@ def encode(rows: Rows, latency: int, task: str, last_cycles: int = 1) -> Program
     pops, pushes = list(rows.pops), list(rows.pushes)
     if len(pops) + len(pushes) >= MOST_FIFOS:
         raise InternalError(f"task {task!r} has {len(pops) + len(pushes)} FIFOs, too many")
-    code = np.zeros(total, np.int64)
-    for bit, flags in enumerate((*rows.pops.values(), *rows.pushes.values())):
-        code |= flags.astype(np.int64) << bit
-    code[-1] |= int(last_cycles > 1) << MOST_FIFOS
-    cuts = np.concatenate([[0], np.flatnonzero(code[1:] != code[:-1]) + 1, [total]])
-    values, index = numbered(code[cuts[:-1]])
+    flags = np.array([*rows.pops.values(), *rows.pushes.values()], np.bool_)
+    values, index, times = coded_runs(flags.reshape(-1, total), last_cycles > 1)
     kinds = tuple(
         Firing(
             tuple(f for b, f in enumerate(pops) if value >> b & 1),
             tuple(f for b, f in enumerate(pushes, len(pops)) if value >> b & 1),
             latency,
-            Fraction(last_cycles) if value >> MOST_FIFOS else ONE,
+            Fraction(last_cycles) if value >> len(flags) else ONE,
             task,
         )
         for value in values.tolist()
     )
-    return Program(kinds, index, cuts[1:] - cuts[:-1])
+    return Program(kinds, index, times)

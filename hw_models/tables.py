@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,79 +10,78 @@ from hw_models.network import Firing, Network, Program
 from hw_models.recurrence import State, Tables
 
 
-@dataclass(frozen=True)
-class Slot:
-    """Say where the times of a task are filed: at first + loop * stride, `count` loops."""
+class Slot(NamedTuple):
+    """Say where the times of a task are filed: at first + loop * stride, `turns` loops."""
 
     actor: str
     task: str
     section: int
     first: int
     stride: int
-    count: int
+    turns: int
 
 
 def flatten(network: Network) -> tuple[Tables, list[Slot]]:
     """Return the tables of a network, and where the times of its tasks are filed."""
     fifo_at = {name: i for i, name in enumerate(network.channels)}
     listed: list[Firing] = []
-    columns: dict[str, list[np.ndarray]] = {
-        c: [] for c in ("kind", "times", "task", "open", "close")
-    }
-    count = len(network.actors)
-    first, last = np.zeros((count, 3), np.int64), np.zeros((count, 3), np.int64)
-    slot_at, tasks = np.zeros((count, 3), np.int64), np.zeros((count, 3), np.int64)
+    columns: list[list[np.ndarray]] = [[], [], [], [], []]
+    first: list[int] = []
+    last: list[int] = []
+    slot_at: list[int] = []
+    tasks: list[int] = []
     slots: list[Slot] = []
     programs: list[Program] = []
     runs = width = 0
-    for a, actor in enumerate(network.actors):
+    for actor in network.actors:
         for s, program in enumerate(actor.sections):
-            first[a, s] = last[a, s] = runs
-            slot_at[a, s] = width
-            if not program.kinds:
-                continue
-            turns = (1, actor.loops, 1)[s]
-            task, opens, closes = program.tasks
-            for name, column in (
-                ("kind", program.index + len(listed)), ("times", program.times), ("task", task),
-                ("open", opens), ("close", closes),
-            ):  # fmt: skip
-                columns[name].append(column)
-            last[a, s] = runs = runs + task.size
-            tasks[a, s] = stride = len(program.opened)
-            for i, name in enumerate(program.opened):
-                slots.append(Slot(actor.name, name, s, width + i, stride, turns))
-            width += stride * turns
-            listed += program.kinds
-            programs.append(program)
-    flat = {name: np.concatenate(c) if c else np.zeros(0) for name, c in columns.items()}
+            first.append(runs)
+            slot_at.append(width)
+            stride = 0
+            if program.kinds:
+                turns = actor.loops if s == 1 else 1
+                task, opens, closes = program.tasks
+                run = program.index + len(listed), program.times, task, opens, closes
+                for column, part in zip(columns, run, strict=True):
+                    column.append(part)
+                runs += task.size
+                stride = len(program.opened)
+                slots += [
+                    Slot(actor.name, name, s, width + i, stride, turns)
+                    for i, name in enumerate(program.opened)
+                ]
+                width += stride * turns
+                listed += program.kinds
+                programs.append(program)
+            last.append(runs)
+            tasks.append(stride)
+    run_kind, run_times, run_task, run_opens, run_closes = (
+        np.concatenate(c) if c else np.zeros(0, dtype)
+        for c, dtype in zip(columns, (np.int64,) * 3 + (np.bool_,) * 2, strict=True)
+    )
     depth = np.array([c.depth for c in network.channels.values()], np.int64)
     pops, pop_at = _ragged([[fifo_at[f] for f in k.pops] for k in listed])
     pushes, push_at = _ragged([[fifo_at[f] for f in k.pushes] for k in listed])
     actor_at = {a.name: i for i, a in enumerate(network.actors)}
-    ends = np.array([[actor_at[e] for e in network.ends(f)] for f in fifo_at], np.int64).reshape(
-        -1, 2
-    )
+    ends = [network.ends(f) for f in fifo_at]
     waits = [a.pattern.waits if a.pattern else np.zeros(0, np.int64) for a in network.actors]
     gate_at = np.cumsum([0, *(w.size for w in waits)]).astype(np.int64)
     none = np.zeros((3, 0), np.int64)
     latency, over, under = np.concatenate([none, *(p.times_of_kinds for p in programs)], axis=1)
     tables = Tables(
-        run_kind=flat["kind"].astype(np.int64, copy=False),
-        run_times=flat["times"].astype(np.int64, copy=False),
-        run_task=flat["task"].astype(np.int64, copy=False),
-        run_opens=flat["open"].astype(bool, copy=False),
-        run_closes=flat["close"].astype(bool, copy=False),
-        first=first, last=last,
+        run_kind=run_kind, run_times=run_times, run_task=run_task,
+        run_opens=run_opens, run_closes=run_closes,
+        first=_by_section(first), last=_by_section(last),
         loops=np.array([a.loops for a in network.actors], np.int64),
         pops=pops, pop_at=pop_at, pushes=pushes, push_at=push_at,
         latency=latency, over=over, under=under,
         depth=depth,
         ring_at=np.concatenate([[0], np.cumsum(depth)])[:-1].astype(np.int64),
-        maker=ends[:, 0], taker=ends[:, 1],
+        maker=np.array([actor_at[maker] for maker, _ in ends], np.int64),
+        taker=np.array([actor_at[taker] for _, taker in ends], np.int64),
         gate_at=gate_at[:-1], gate_cycles=np.diff(gate_at),
         gate_wait=np.concatenate([np.zeros(0, np.int64), *waits]),
-        slot_at=slot_at, tasks=tasks,
+        slot_at=_by_section(slot_at), tasks=_by_section(tasks),
     )  # fmt: skip
     return tables, slots
 
@@ -90,7 +89,7 @@ def flatten(network: Network) -> tuple[Tables, list[Slot]]:
 def fresh_state(network: Network, tab: Tables, slots: list[Slot], rounds: int) -> State:
     """Return the state before the first firing: all free at cycle 0, initial beats there."""
     actors, fifos = len(network.actors), len(network.channels)
-    width = sum(s.count for s in slots)
+    width = sum(s.turns for s in slots)
     held = np.array([c.initial for c in network.channels.values()], np.int64)
 
     def zeros(*shape: int) -> np.ndarray:
@@ -104,6 +103,11 @@ def fresh_state(network: Network, tab: Tables, slots: list[Slot], rounds: int) -
         busy=zeros(rounds, actors), starved=zeros(rounds, fifos), blocked=zeros(rounds, fifos),
         finish=zeros(rounds, actors), begin=zeros(rounds, width) - 1, end=zeros(rounds, width) - 1,
     )  # fmt: skip
+
+
+def _by_section(values: list[int]) -> np.ndarray:
+    """Return one value for each section of each actor, [actors, 3]."""
+    return np.array(values, np.int64).reshape(-1, 3)
 
 
 def _ragged(rows: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:

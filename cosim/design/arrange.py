@@ -8,9 +8,9 @@ alternates with the last such piece head by head. This is the computation reorde
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import prod
 
@@ -160,26 +160,53 @@ def fifos_of(skeleton: Skeleton, units: Mapping[str, Unit], choices: Choices) ->
     """
     given = dict(choices.depths)
     whole = choices.fifos == "whole"
-    tasks_on = [t.unit for t in skeleton.tasks]
+    found = []
+    for link in skeleton.once("links", _links):
+        maker, taker, root = link.maker, link.taker, link.root
+        beat = beat_of(units[maker.unit].lanes, link.size, maker.span)
+        beats = given.get(link.name)
+        if beats is None and (whole or link.waits):
+            carried = Passage.of(skeleton, maker, taker, root).count(beat)
+            all_passes = not choices.shares_weights or _waits_for_all(skeleton, maker, taker)
+            beats = max(choices.shallow_beats, carried * (choices.passes if all_passes else 1))
+        depth = choices.shallow_beats if beats is None else beats
+        key = "fifo", link.name, beat, depth
+        fifo = skeleton.known.get(key)
+        if not isinstance(fifo, Fifo) or (fifo.maker, fifo.taker) != (maker.name, taker.name):
+            width = beat * link.bits
+            fifo = Fifo(link.name, maker.name, taker.name, root, beat, width, depth)
+            skeleton.known[key] = fifo
+        found.append(fifo)
+    return tuple(found) if skeleton.sketch.layers > 1 else _shared(skeleton, found, given)
+
+
+@dataclass(frozen=True)
+class _Link:
+    """Hold what lanes do not change of a FIFO: its ends, its value, that of `size` elements.
+
+    `waits`: its taker waits for several FIFOs, or its taker's unit has other tasks to do.
+    """
+
+    name: str
+    maker: Task
+    taker: Task
+    root: str
+    size: int
+    bits: int
+    waits: bool
+
+
+def _links(skeleton: Skeleton) -> tuple[_Link, ...]:
+    tasks_on = Counter(t.unit for t in skeleton.tasks)
     found = []
     for task in skeleton.tasks:
-        reads = skeleton.reads(task)
-        is_switch = skeleton.kind(task) == "switch"
-        holds = whole or (not is_switch and (len(reads) > 1 or tasks_on.count(task.unit) > 1))
+        reads, is_switch = skeleton.reads(task), skeleton.kind(task) == "switch"
+        waits = not is_switch and (len(reads) > 1 or tasks_on[task.unit] > 1)
         for root in reads:
-            maker = skeleton.task(skeleton.maker[root])
-            type_ = skeleton.sketch.types[root]
-            beat = beat_of(units[maker.unit].lanes, type_.size, maker.span)
+            maker, type_ = skeleton.task(skeleton.maker[root]), skeleton.sketch.types[root]
             name = f"{root} -> {task.name}"
-            beats = choices.shallow_beats
-            if holds and name not in given:
-                carried = int(Passage.of(skeleton, maker, task, root).carried(beat).sum())
-                waits = not choices.shares_weights or _waits_for_all(skeleton, maker, task)
-                beats = max(beats, carried * (choices.passes if waits else 1))
-            width = beat * type_.dtype.bits
-            beats = given.get(name, beats)
-            found.append(Fifo(name, maker.name, task.name, root, beat, width, beats))
-    return tuple(found) if skeleton.sketch.layers > 1 else _shared(skeleton, found, given)
+            found.append(_Link(name, maker, task, root, type_.size, type_.dtype.bits, waits))
+    return tuple(found)
 
 
 def _shared(
@@ -190,22 +217,33 @@ def _shared(
     A value of the same name goes from one unit to another in every layer; where both units come to
     the layers in the same order, one FIFO holds them one after another.
     """
-    place = {t.name: k for k, t in enumerate(skeleton.tasks)}
-    groups: dict[tuple[str, str, str], list[Fifo]] = defaultdict(list)
-    for fifo in fifos:
-        units = skeleton.task(fifo.maker).unit, skeleton.task(fifo.taker).unit
-        groups[(*units, f"{starred(fifo.value)} -> {starred(fifo.taker)}")].append(fifo)
-    found: dict[str, Fifo] = {}
-    for (*_, name), group in groups.items():
-        ends = sorted((place[f.maker], place[f.taker]) for f in group)
-        in_turn = all(a < c and b < d for (a, b), (c, d) in pairwise(ends))
-        if len(group) == 1 or not in_turn or name in found:
-            found |= {f.name: f for f in group}
-            continue
+    found = list(fifos)
+    for name, places in skeleton.once("shared FIFOs", _sharing):
+        group = [fifos[k] for k in places]
         depth = given.get(name, max(f.depth for f in group))
         width = max(f.width_bits for f in group)
-        found |= {f.name: replace(f, shared=name, depth=depth, width_bits=width) for f in group}
-    return tuple(found[f.name] for f in fifos)
+        for k in places:
+            found[k] = replace(fifos[k], shared=name, depth=depth, width_bits=width)
+    return tuple(found)
+
+
+def _sharing(skeleton: Skeleton) -> list[tuple[str, list[int]]]:
+    """Return the name of each FIFO that several links share, and the places of these."""
+    links = skeleton.once("links", _links)
+    place = {t.name: k for k, t in enumerate(skeleton.tasks)}
+    groups: dict[tuple[str, str, str], list[int]] = defaultdict(list)
+    for k, link in enumerate(links):
+        units = link.maker.unit, link.taker.unit
+        groups[(*units, f"{starred(link.root)} -> {starred(link.taker.name)}")].append(k)
+    found: list[tuple[str, list[int]]] = []
+    names: set[str] = set()
+    for (*_, name), group in groups.items():
+        ends = sorted((place[links[k].maker.name], place[links[k].taker.name]) for k in group)
+        in_turn = all(a < c and b < d for (a, b), (c, d) in pairwise(ends))
+        if len(group) > 1 and in_turn and name not in names:
+            found.append((name, group))
+        names |= {links[k].name for k in group}
+    return found
 
 
 def _waits_for_all(skeleton: Skeleton, maker: Task, taker: Task) -> bool:

@@ -185,7 +185,8 @@ def stored_cost(
     Every one of `batch` sequences has states and windows of its own.
     Weights and the embedding have memories of their own; tables are counted with their chains.
     """
-    lanes = tuple(units[t.unit].lanes for t in skeleton.tasks)
+    # A matrix unit's memories are counted with it.
+    lanes = tuple(units[t.unit].lanes for t in skeleton.tasks if units[t.unit].kind != "matrix")
     key = ("stored", skeleton.tasks, lanes, places["states"], machine.logic, batch)
     found = skeleton.known.get(key)
     if not isinstance(found, Counter):

@@ -8,11 +8,17 @@ that only emit follow the last step. One row is one firing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from cosim.design.laying import (
+    pops_of_rows,
+    pushes_of_rows,
+    rows_of_beats,
+    rows_of_steps,
+)
 from cosim.design.plan import Fifo, Task
 from cosim.design.streams import Passage, TaskStream
 from cosim.design.tasks import Skeleton
@@ -71,33 +77,25 @@ class Flow:
 
 def lay_rows(steps: int, needs: Mapping[str, np.ndarray], emissions: Sequence[Emission]) -> Rows:
     """Place loads, steps and emissions on rows."""
-    extra = np.zeros(steps, np.int64)
-    for need in needs.values():
-        np.maximum(extra[1:], need[1:] - need[:-1] - 1, out=extra[1:])
-        extra[:1] = np.maximum(extra[:1], need[:1] - 1)
-    row_of = np.arange(steps) + np.cumsum(extra)
-    pop_rows = {}
-    for name, need in needs.items():
-        token = np.arange(need[-1] if steps else 0)
-        step = np.searchsorted(need, token + 1)
-        pop_rows[name] = row_of[step] - (need[step] - 1 - token)
-    push_rows: dict[str, np.ndarray] = {}
+    wanted = _stacked(needs.values(), steps, np.int64)
+    row_of = rows_of_steps(wanted, steps)
     total = int(row_of[-1]) + 1 if steps else 0
+    leaving = []
     for emission in emissions:
-        anywhere = np.any(list(emission.goes_to.values()), axis=0)
-        count = np.arange(int(anywhere.sum()))
-        at = np.maximum.accumulate(row_of[emission.steps[anywhere]] - count) + count
-        for name, flags in emission.goes_to.items():
-            push_rows[name] = at[flags[anywhere]]
-        total = max(total, int(at[-1]) + 1) if at.size else total
+        flags = _stacked(emission.goes_to.values(), emission.steps.size, np.bool_)
+        at = rows_of_beats(row_of, emission.steps, flags)
+        total = max(total, int(at.max(initial=-1)) + 1)
+        leaving.append((emission.goes_to, at, flags))
+    pushes: dict[str, np.ndarray] = {}
+    for names, at, flags in leaving:
+        pushes.update(zip(names, pushes_of_rows(at, flags, total), strict=True))
     is_step = np.zeros(total, bool)
     is_step[row_of] = True
-    return Rows(_flags(pop_rows, total), _flags(push_rows, total), is_step)
+    pops = dict(zip(needs, pops_of_rows(wanted, row_of, total), strict=True))
+    return Rows(pops, pushes, is_step)
 
 
-def _flags(at: Mapping[str, np.ndarray], total: int) -> dict[str, np.ndarray]:
-    found = {}
-    for name, rows in at.items():
-        found[name] = np.zeros(total, bool)
-        found[name][rows] = True
-    return found
+def _stacked(arrays: Iterable[np.ndarray], size: int, dtype: type) -> np.ndarray:
+    """Return arrays of one size as rows of a matrix, also where there are none."""
+    listed = [*arrays]
+    return np.array(listed, dtype).reshape(len(listed), size)

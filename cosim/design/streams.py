@@ -76,6 +76,16 @@ class Passage:
                 self._carried[beat] = counted[1:] > counted[:-1]
         return self._carried[beat]
 
+    @cached_property
+    def _counts(self) -> dict[int, int]:
+        return {}
+
+    def count(self, beat: int) -> int:
+        """Count the beats that are sent on."""
+        if beat not in self._counts:
+            self._counts[beat] = int(self.carried(beat).sum())
+        return self._counts[beat]
+
     def beats_by(self, ends: np.ndarray, beat: int) -> np.ndarray:
         """Return how many beats have to be there with each of some elements of the taker."""
         latest = self.latest[ends] // beat

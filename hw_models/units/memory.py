@@ -21,6 +21,7 @@ from cosim.design.plan import Unit
 from cosim.design.rows import Flow, lay_rows
 from cosim.machine import Pace, Port
 from hw_models.network import Firing, Program
+from hw_models.runs import burst_runs, pairs_of
 from hw_models.steps import encode
 from hw_models.units.state import STATE_IN, STATE_OUT
 
@@ -33,33 +34,18 @@ def paced(program: Program, pace: Pace) -> Program:
 
     A pause is the interval of its burst's last firing; a program's last one ends the task.
     """
-    count = program.firings
-    if count == 0:
+    if not program.kinds:
         return program
-    runs = np.cumsum(program.times) - program.times
-    bursts = np.arange(0, count, pace.burst)
-    lasts = np.append(bursts[1:] - 1, count - 1)
-    marks = np.zeros(count, bool)
-    for each in (runs, bursts, lasts):
-        marks[each] = True
-    at = np.flatnonzero(marks)
-    gap = np.ones(at.size, np.int64)
-    starts = pace.cycle(bursts)
-    resumes = np.append(starts[1:], pace.free(count))
-    # Within a burst a beat comes every cycle.
-    gap[np.searchsorted(at, lasts)] = resumes - starts - (lasts - bursts)
-    old = program.index[np.searchsorted(runs, at, side="right") - 1]
-    # Each pair of a kind and a gap is a kind of its own; few of the codes are there.
-    most = int(gap.max()) + 1
-    code = old * most + gap
-    there = np.zeros(len(program.kinds) * most, np.int64)
-    there[code] = 1
-    kinds = tuple(
-        replace(program.kinds[c // most], interval=Fraction(c % most))
-        for c in np.flatnonzero(there).tolist()
+    count = program.firings
+    found = burst_runs(
+        program.index, program.times, pace.burst, pace.over, pace.under, pace.free(count)
     )
-    index = (np.cumsum(there) - 1)[code]
-    return Program(kinds, index, np.append(at[1:], count) - at)
+    pairs, index = pairs_of(found[0], found[1])
+    kinds = tuple(
+        replace(program.kinds[old], interval=Fraction(gap))
+        for old, gap in zip(*pairs.tolist(), strict=True)
+    )
+    return Program(kinds, index, found[2])
 
 
 def weights(task: str, into: str, beats: int, beat_bits: int, port: Port) -> Program:
