@@ -6,7 +6,7 @@ A family supplies its mixer; a State is all that passes from one token to the ne
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -32,7 +32,9 @@ State: TypeAlias = tuple[LayerState, ...]
 Mixer: TypeAlias = Callable[[int, Tensor, LayerState, Tap | None], tuple[Tensor, LayerState]]
 """Map (layer, its normed input [b, t, d], state, tap) to (output [b, t, d], next state)."""
 
-Advance: TypeAlias = Callable[[Tensor, State], tuple[Tensor, State]]
+S = TypeVar("S")
+Advance: TypeAlias = Callable[[Tensor, S], tuple[Tensor, S]]
+"""Map (tokens [b, t], a family's state) to (logits [b, t, vocabulary], next state)."""
 
 
 def run_layers(
@@ -59,7 +61,7 @@ def run_layers(
     return visit(tap, "logits", linear(weights, "lm_head", final)), tuple(after)
 
 
-def one_token(advance: Advance, token: Tensor, state: State) -> tuple[Tensor, State]:
+def one_token(advance: Advance[S], token: Tensor, state: S) -> tuple[Tensor, S]:
     """Return the logits [b, vocabulary] after one token [b], and the next state."""
     if token.dim() != 1:
         raise UserError(
@@ -70,7 +72,7 @@ def one_token(advance: Advance, token: Tensor, state: State) -> tuple[Tensor, St
     return logits[:, 0], state
 
 
-def greedy(advance: Advance, prompt: Tensor, state: State, count: int) -> Tensor:
+def greedy(advance: Advance[S], prompt: Tensor, state: S, count: int) -> Tensor:
     """Return `count` tokens [b, count] after the prompt [b, t], each time the most likely one."""
     if count < 1:
         raise UserError(f"asked to generate {count} tokens; ask for at least one.")

@@ -27,6 +27,8 @@ _ROUNDINGS = {
     "float16": torch.float16,
     "bfloat16": torch.bfloat16,
 }
+# What the families call the table that a tied head shares.
+EMBEDDINGS = ("backbone.embeddings.weight", "model.embed_tokens.weight")
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,8 @@ def load_weights(
 
     Where embedding and head are tied, one of them may be missing: both names get the same tensor.
     """
-    head, embedding = "lm_head.weight", "backbone.embeddings.weight"
+    head = "lm_head.weight"
+    embedding = next((name for name in EMBEDDINGS if name in shapes), EMBEDDINGS[0])
     places = checkpoint.tensors.places
     missing = shapes.keys() - places.keys()
     shared = missing & {head, embedding} if tied else set()

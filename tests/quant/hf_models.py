@@ -2,10 +2,14 @@
 
 import torch
 from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
     Mamba2Config,
     Mamba2ForCausalLM,
     MambaConfig,
     MambaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
     PreTrainedModel,
 )
 
@@ -46,6 +50,35 @@ MAMBA_CASES = {
     "half residual": {"residual_in_fp32": False, "use_associative_scan": False},
     "swish, mambapy": {"hidden_act": "swish", "use_mambapy": True},
 }
+LLAMA_BASE = {
+    "vocab_size": 101, "hidden_size": 36, "intermediate_size": 43, "num_hidden_layers": 2,
+    "num_attention_heads": 6, "num_key_value_heads": 2, "max_position_embeddings": 80,
+}  # fmt: skip
+LLAMA_CASES = {
+    "three queries a key": {},
+    "one key head": {"num_key_value_heads": 1},
+    "a key head per query": {"num_key_value_heads": None},
+    "head_dim 10": {"head_dim": 10, "num_attention_heads": 4},
+    "tied": {"tie_word_embeddings": True, "vocab_size": 67},
+    "biases": {"attention_bias": True, "mlp_bias": True},
+    "theta, epsilon": {
+        "rope_parameters": {"rope_type": "default", "rope_theta": 33.0}, "rms_norm_eps": 0.3,
+    },
+    "d_model 96": {"hidden_size": 96, "num_attention_heads": 8, "num_hidden_layers": 1},
+}  # fmt: skip
+MISTRAL_CASES = {
+    "window 7": {"sliding_window": 7},
+    "window 1": {"sliding_window": 1, "num_hidden_layers": 1},
+    "no window": {"sliding_window": None, "head_dim": 4},
+}
+
+
+def random_llama(case: str, seed: int = 0) -> LlamaForCausalLM | MistralForCausalLM:
+    """Return the Llama or Mistral of a case, in float32 and evaluation mode."""
+    if case in MISTRAL_CASES:
+        config = MistralConfig(**LLAMA_BASE | MISTRAL_CASES[case])
+        return randomised(MistralForCausalLM(config), seed)
+    return randomised(LlamaForCausalLM(LlamaConfig(**LLAMA_BASE | LLAMA_CASES[case])), seed)
 
 
 def random_mamba2(case: str, seed: int = 0) -> Mamba2ForCausalLM:
@@ -64,7 +97,7 @@ def randomised(model: PreTrainedModel, seed: int) -> PreTrainedModel:
     with torch.no_grad():
         for name, value in model.named_parameters():
             noise = torch.randn(value.shape, generator=generator)
-            if name.endswith(("norm.weight", "norm_f.weight")):
+            if name.endswith(("norm.weight", "norm_f.weight", "layernorm.weight")):
                 value.copy_(1 + 0.3 * noise)
             elif value.dim() >= 2 and "A_log" not in name:
                 value.copy_(noise / value.shape[-1] ** 0.5)
