@@ -19,7 +19,7 @@ import numpy as np
 from cosim.design.choices import Choices, Order
 from cosim.design.plan import Fifo, Runs, Task, Unit
 from cosim.design.streams import Passage, TaskStream, runs_of
-from cosim.design.tasks import Skeleton, starred
+from cosim.design.tasks import Skeleton, layer_of, starred
 
 # Only chains pass an order on; the others step through their span as it is.
 PASSES_ORDER = ("vector", "fir")
@@ -45,7 +45,7 @@ def _row_order(skeleton: Skeleton, task: Task, order: Order) -> Runs:
     """Sort the rows of a linear task by who waits for them."""
     leaves = _leaves(skeleton, task, np.arange(task.span))
     ends = sorted({end for _, end in leaves})
-    waits = [_reaches_state(skeleton, end, set()) for end in ends]
+    waits = [_reaches_state(skeleton, end, layer_of(task.name), set()) for end in ends]
     labels = np.zeros(task.span, np.int64)
     for rows, end in leaves:
         labels[rows] |= 1 << ends.index(end)
@@ -112,16 +112,23 @@ def _is_one_to_one(elements: np.ndarray, span: int) -> bool:
     return bool(elements.size == span and elements.min() >= 0 and np.bincount(elements).max() == 1)
 
 
-def _reaches_state(skeleton: Skeleton, name: str, seen: set[str]) -> bool:
-    """Tell whether a task, or one that it feeds in the same turn, updates a state."""
+def _reaches_state(skeleton: Skeleton, name: str, layer: str, seen: set[str]) -> bool:
+    """Tell whether a task, or one that it feeds in the same layer, updates a state.
+
+    All that a layer makes reaches the states of later layers, but these are not what waits first.
+    """
     task = skeleton.task(name)
+    if layer_of(name) != layer:
+        return False
     if skeleton.kind(task) == "state":
         return True
     if name in seen or skeleton.kind(task) in {"switch", "sink"}:
         return False
     seen.add(name)
     makes = [r for r, m in skeleton.maker.items() if m == name]
-    return any(_reaches_state(skeleton, t.name, seen) for r in makes for t in skeleton.takers(r))
+    return any(
+        _reaches_state(skeleton, t.name, layer, seen) for r in makes for t in skeleton.takers(r)
+    )
 
 
 def _passed_order(skeleton: Skeleton, task: Task, done: Mapping[str, Task]) -> Runs:

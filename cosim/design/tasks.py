@@ -116,6 +116,16 @@ def short_name(name: str) -> str:
     return _LAYER.sub("", name)
 
 
+def layer_of(name: str) -> str:
+    """Return the layer that a name belongs to; empty where it stands outside the layers.
+
+    >>> layer_of("layers.3.in_proj.acc"), layer_of("embed.row")
+    ('layers.3.', '')
+    """
+    found = _LAYER.match(name)
+    return found[0] if found else ""
+
+
 def starred(name: str) -> str:
     """Return a name that stands for the same in all layers.
 

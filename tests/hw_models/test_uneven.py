@@ -98,7 +98,10 @@ def test_unfolded_the_same_layers_cost_much_the_same(layers, monkeypatch):
     apart = simulate(model, U280, sized_design(model, U280, choices))
     assert apart.design.layouts[0].layers == 1
     assert folded.design.layouts[0].layers == layers
-    assert apart.cycles_per_token == pytest.approx(folded.cycles_per_token, rel=0.1)
+    # Rows of z must not count as waited for because later layers have states too. What is left
+    # are the switches, which only layers that are folded need.
+    assert apart.cycles_per_token == pytest.approx(folded.cycles_per_token, rel=0.01)
+    assert apart.cycles_per_token <= folded.cycles_per_token
     for name in ("lut", "dsp", "bram", "uram"):
         assert apart.design.resources[name] <= 1.1 * folded.design.resources[name]
     work = {"clock", "static", "on chip"}
