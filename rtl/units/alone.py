@@ -67,7 +67,7 @@ def make_case(
                 beats[fifo.name] += beats_of(plan, job, fifo, values(token, turn, name), rng)
     states = streams_of(plan)
     if states is not None:
-        beats |= _states(plan, values, tokens, rng)
+        beats |= states_of(plan, values, tokens, rng)
     words = {f.name: [b.word for b in beats[f.name]] for f in plan.into}
     words |= {name: list(own) * tokens for name, own in (extra or {}).items()}
     words |= {STATE_IN: [b.word for b in beats[STATE_IN]]} if states else {}
@@ -141,7 +141,7 @@ def _patterns(rng: random.Random, count: int, calm: bool) -> tuple[list[int], li
     return gaps, allowed
 
 
-def _states(
+def states_of(
     plan: UnitPlan, values: Values, tokens: int, rng: random.Random
 ) -> dict[str, list[Beat]]:
     """Return the beats of states that come in, noise before the first token, and that go out."""

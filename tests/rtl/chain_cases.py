@@ -16,12 +16,13 @@ LANES = 4
 
 def plans(recipe: str, lanes: int = LANES) -> dict[str, UnitPlan]:
     """Return the plans of a recipe's vector units: sizes that the lanes do not divide."""
-    model = lightmamba() if recipe == LIGHT else small(recipe, "odd")
+    is_light = recipe.startswith(LIGHT)
+    model = lightmamba(recipe=recipe) if is_light else small(recipe, "odd")
     design = sized_design(model, load_machine("u280"), Lanes(8, 8, 8, lanes, 64))
     return {n: p for n, p in unit_plans(model, design).items() if p.kind == "vector"}
 
 
-def chains(recipes: tuple[str, ...] = (*RECIPES, LIGHT)) -> Iterator[tuple[str, str, UnitPlan]]:
+def chains(recipes: tuple[str, ...] = tuple(RECIPES)) -> Iterator[tuple[str, str, UnitPlan]]:
     """List (recipe, unit, plan) of all that differ in operators or in widths."""
     seen = set()
     for recipe in recipes:

@@ -159,15 +159,19 @@ class ChainProof(ChainRun):
         source = self.graph.root_of(turn, self.graph.node(turn, root).inputs[0])
         if source is None:
             return False
-        t = self.graph.type(turn, source)
-        assert list(names) == [f"{turn}|{source}|{number}"], f"{root} {number} looks up {names}"
-        return t.shape == self.graph.type(turn, root).shape and t.hi - t.lo < MOST_VALUES
+        t, looked_up = self.graph.type(turn, source), f"{turn}|{source}|{number}"
+        if t.shape != self.graph.type(turn, root).shape or t.hi - t.lo >= MOST_VALUES:
+            return False
+        if not names:  # a table whose entries that can be reached are all alike is a constant
+            names[looked_up] = "v0"
+        assert list(names) == [looked_up], f"{root} {number} looks up {names}"
+        return True
 
     def _settle_table(self, step, element, value, names, held) -> None:
         (name,) = names
         t = self._narrowed(name)
         node = name_in(self.plan, element[2], element[1], self.part)
-        key = ("table", id(value), node, t.lo, t.hi, held.lo, held.hi)
+        key = ("table", _key(value), node, t.lo, t.hi, held.lo, held.hi)
         if key in self.settled:
             return
         self.kept.append(value)
@@ -204,13 +208,15 @@ class ChainProof(ChainRun):
     def _settle_kind(self, step, element, value, names, held, target, wide) -> None:
         """Settle a step unless one alike has been: same wires, same meaning, same bounds."""
         turn, root = element[1], element[2]
-        types = {n: self._narrowed(n) for n in names}
         if target.get_id() not in self.variables:
             self.variables[target.get_id()] = {str(v) for v in variables_of(target)}
             self.kept.append(target)
         extra = sorted(self.variables[target.get_id()] - set(names))
-        assert not extra, f"{step.node}: {element} hangs on {extra}, its wires do not"
         bits = {str(t.param): t.bits for t in in_order(value) if t.op == "var"}
+        for name in extra:  # the meaning names them, the wires do not hang on them
+            names[name] = f"v{len(names)}"
+            bits[names[name]] = self._declared(name).dtype.bits
+        types = {n: self._narrowed(n) for n in names}
         own = {n: z3.BitVec(v, bits[v]) for n, v in names.items()}
         pairs = [
             # A layer may declare a value narrower than the wires that serve all layers.
@@ -220,7 +226,7 @@ class ChainProof(ChainRun):
         meant = z3.substitute(target, *pairs)
         bounds = tuple((names[n], t.lo, t.hi) for n, t in types.items() if t is not None)
         ends = self._bounds(f"{turn}|{root}|{element[3]}")
-        key = (value if isinstance(value, int) else id(value), meant.get_id(), bounds,
+        key = (_key(value), meant.get_id(), bounds,
                (held.lo, held.hi), ends)  # fmt: skip
         if key in self.settled:
             return
@@ -286,6 +292,11 @@ class ChainProof(ChainRun):
             assert lo <= want.min() <= want.max() <= hi, f"{element}: past its bounds"
             assert np.array_equal(got, want), f"{element}: {np.flatnonzero(got != want)[:3]}"
 
+    def _declared(self, name: str) -> TensorType:
+        found = self.graph.type_of(name)
+        assert found is not None
+        return found
+
     def _narrowed(self, name: str) -> TensorType | None:
         t = self.graph.type_of(name)
         return None if t is None else TensorType(t.dtype, (), *self._bounds(name))
@@ -306,11 +317,11 @@ class ChainProof(ChainRun):
                 bits = range(low, low + dtype.bits)
                 got = self.terms.select(word, bits, dtype.bits * out.beat)
                 step.places += 1
-                t = self.graph.type(turn, out.value)
                 renamed, names = self._renamed(got, token)
                 (name,) = names
                 assert name == f"{turn}|{out.value}|{e}", f"{name} is sent for {turn} {e}"
-                key = ("pushed", id(renamed), t.lo, t.hi)
+                lo, hi = self._bounds(name)
+                key = ("pushed", id(renamed), lo, hi)
                 if key in self.settled:
                     continue
                 own = z3.BitVec(names[name], dtype.bits)
@@ -318,9 +329,14 @@ class ChainProof(ChainRun):
                 seen = signed_value(as_z3(renamed, dtype.bits, {names[name]: own}), wide,
                                     dtype.signed)  # fmt: skip
                 want = signed_value(own, wide, dtype.signed)
-                proof = prove([want >= t.lo, want <= t.hi], [seen], [want], {name: own})
+                proof = prove([want >= lo, want <= hi], [seen], [want], {name: own})
                 assert proof, f"{fifo}: {name} {proof}"
                 self.kept.append(renamed)
                 self.settled[key] = "proved"
                 step.kinds += 1
                 step.seconds += proof.seconds
+
+
+def _key(value: Value) -> object:
+    """Tell values apart; a term is made once, so that its identity will do."""
+    return value if isinstance(value, int) else ("term", id(value))

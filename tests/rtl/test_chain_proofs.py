@@ -103,7 +103,7 @@ def test_an_entry_of_a_table_is_seen():
     changed[300] += 1 << 14
     graph = replace(plan.folded.graph, tensors={**tensors, node.inputs[1]: changed})
     proof.graph = Meaning(replace(plan, folded=replace(plan.folded, graph=graph)))
-    with pytest.raises(AssertionError, match=r"layers\.\*\.act"):
+    with pytest.raises(AssertionError, match="act"):
         proof.run()
 
 

@@ -90,13 +90,13 @@ def test_a_model_has_one_unit_for_its_norms_with_an_eps_per_layer(lanes):
 
 
 @cache
-def lightmamba(layers=3):
+def lightmamba(layers=3, recipe="lightmamba"):
     """Return LightMamba's released graph at small sizes, its constants drawn at their ends."""
     config = graphs.Mamba2(
         vocab_size=50, hidden_size=24, intermediate_size=48, state_size=8,
         num_hidden_layers=layers, num_heads=3, head_dim=16, n_groups=1,
     )  # fmt: skip
-    return filled(lower_config("small", config, find_recipe("lightmamba")), "ends")
+    return filled(lower_config("small", config, find_recipe(recipe)), "ends")
 
 
 @pytest.mark.parametrize("lanes", [4, pytest.param(5, marks=pytest.mark.slow), 16])
