@@ -19,8 +19,9 @@ WHY = {
     "group_shift": "the largest of a group's magnitudes, in two orders",
     "hadamard": "sums of 12 and more terms, in two orders",
     "linear": "sums of products in another order",
-    "pwl": "a deep table with a product behind: every input is run where there is one table",
-    "pwl_log": "a deep table with a product behind",
+    "mul_shift": "a product shifted by up to 33 places, in one node of LightMamba's graph",
+    "pwl": "a deep table with a product behind: every input is run in the chains",
+    "pwl_log": "a deep table with a product behind: every input is run in the chains",
     "rms_norm": "a root of a sum of squares",
     "rms_table": "a root of a sum of squares",
     "shift_decay": "a product shifted by up to 33 places",
@@ -43,8 +44,8 @@ def operator_rows() -> Iterator[tuple[str, bool]]:
         yield _proved(name, "recipes' widths", own)
     for name in sorted({c[0].name for c in SMALL}):
         yield _proved(name, "small", [c for c in SMALL if c[0].name == name])
-    proved = {id(c) for c in wide}
-    left = [c for c in cases() if id(c) not in proved]
+    proved = {c[0] for c in wide}
+    left = [c for c in cases() if c[0] not in proved]
     for name in sorted({c[1].name for c in left}):
         own = [c[1:] for c in left if c[1].name == name]
         started = time.monotonic()
