@@ -122,6 +122,7 @@ class Mapped:
         if max(tiles) > 1:
             lines.append(f"  weights fetched once for {max(tiles)}, {len(tiles)} tiles a turn")
         lines += [f"  {n} {u:,} of {p.budget[n]:,}" for n, u in p.resources.items()]
+        lines += [f"  LUT and FF extrapolated: {mark}" for mark in self.design.outside]
         lines.append(f"  {self.evaluated} designs evaluated; taken, one after another:")
         lines += [f"    {t.move}: {t.verdict}" for t in self.steps]
         lines.append("  refused at the end:")

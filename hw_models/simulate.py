@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 
 from cosim.design import Design, GraphKind, Workload, default_design, graph_kinds
+from cosim.design.fitted import fits
 from cosim.design.sized import doing
 from cosim.ir.errors import UserError
 from cosim.ir.model import Model
@@ -112,6 +113,7 @@ class Simulation:
         }
         plain["design"] = self.design.text()
         plain["resources"] = dict(self.design.resources)
+        plain["resources_extrapolated"] = list(self.design.outside)
         plain["binds"] = self.design.binds
         plain["energy_pj_per_token"] = self.energy_pj_per_token
         plain["provenance"] = dict(PROVENANCE)
@@ -184,7 +186,7 @@ def simulate(
         ),
         constants=tuple(prices.constants.values()),
         scalings=prices.scalings,
-        notes=_notes(machine, model, design.choices.workload),
+        notes=_notes(machine, model, design),
         timeline=_timeline(solved, model),
     )
 
@@ -252,16 +254,26 @@ def _timeline(solved: Sequence[Solved], model: Model) -> tuple[Stretch, ...]:
     return tuple(found)
 
 
-def _notes(machine: Machine, model: Model, workload: Workload) -> tuple[str, ...]:
+def _notes(machine: Machine, model: Model, design: Design) -> tuple[str, ...]:
     energy = machine.energy
     factor = machine.source("energy.logic_factor").text
     carried = f"times {energy.logic_factor:g} for {energy.node_nm} nm: {factor}"
     return (
         f"power of {machine.power.boundary}",
         f"logic priced by {energy.table}, {carried}",
-        "resources are estimates before synthesis",
-        _context_note(model, workload),
+        _resource_note(design),
+        _context_note(model, design.choices.workload),
     )
+
+
+def _resource_note(design: Design) -> str:
+    """Say what the resources are, and which of them are extrapolated."""
+    known = fits()
+    told = (
+        f"LUT and FF are estimates, fitted to {known.tool} for {known.family}; DSP and blocks are "
+        "counted as the maker packs them"
+    )
+    return f"{told}; extrapolated: {'; '.join(design.outside)}" if design.outside else told
 
 
 def _context_note(model: Model, workload: Workload) -> str:

@@ -121,6 +121,7 @@ def _hardware(run: Summary, tables: dict[str, Table]) -> str:
     for name, title in (
         ("unit_rooflines", "Units against their ceilings"),
         ("stalls", "Who waits for whom"),
+        ("budget", "What the design takes"),
         ("storage", "What is kept where"),
         ("gpus", "GPUs at the same bits"),
     ):

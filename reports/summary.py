@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from reports import (
     accuracy,
     baseline,
+    budget,
     coverage,
     energy,
     exactness,
@@ -21,6 +22,7 @@ from reports import (
 )
 from reports.accuracy import Accuracy
 from reports.baseline import BaselineRow
+from reports.budget import ResourceRow
 from reports.coverage import Coverage, OperatorRow
 from reports.energy import Constant, EnergyPart, Rule
 from reports.exactness import Exactness
@@ -85,6 +87,7 @@ class Summary:
     spans: tuple[TaskSpan, ...] = ()
     stalls: tuple[Stall, ...] = ()
     storage: tuple[StorageRow, ...] = ()
+    budget: tuple[ResourceRow, ...] = ()
     gpus: tuple[BaselineRow, ...] = ()
     costs: tuple[RecipeCosts, ...] = ()
     energy: tuple[EnergyPart, ...] = ()
@@ -116,6 +119,7 @@ class Summary:
             stalls_table(self.stalls),
             unit_table(self.unit_points()),
             storage.table(self.storage),
+            budget.table(self.budget),
             baseline.table(self.gpus),
             roofline.merged_table(costs),
             lints.steps_table(self.steps),

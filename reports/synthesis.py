@@ -22,17 +22,47 @@ class SynthesisRow:
     urams: int
     levels: int
     delay: float
+    estimated_luts: int
+    estimated_ffs: int
+    estimated_dsps: int
+    outside: str = ""
 
 
 def table(rows: Sequence[SynthesisRow], family: str, tool: str) -> Table:
-    """Return a row per unit and their sum; a longest path has no sum, but a longest."""
+    """Return a row per unit and their sum; a longest path has no sum, but a longest.
+
+    Estimates are those of `cosim/design/fitted.py` and the DSPs as this tool packs them; their
+    errors are relative to what the tool says.
+    """
     lines = [
-        (r.unit, r.kind, r.lanes, r.luts, r.ffs, r.dsps, r.brams, r.urams, r.levels, r.delay)
+        (
+            r.unit,
+            r.kind,
+            r.lanes,
+            r.luts,
+            r.ffs,
+            r.dsps,
+            r.brams,
+            r.urams,
+            r.levels,
+            r.delay,
+            *_beside(r.luts, r.estimated_luts),
+            *_beside(r.ffs, r.estimated_ffs),
+            r.estimated_dsps,
+            r.outside,
+        )
         for r in rows
     ]
     sums = [sum(getattr(r, n) for r in rows) for n in ("luts", "ffs", "dsps", "brams", "urams")]
     most = max(rows, key=lambda r: r.delay)
-    lines.append(("sum", None, None, *sums, most.levels, most.delay))
+    luts, ffs, dsps = (
+        sum(getattr(r, n) for r in rows)
+        for n in ("estimated_luts", "estimated_ffs", "estimated_dsps")
+    )
+    lines.append(
+        ("sum", None, None, *sums, most.levels, most.delay, *_beside(sums[0], luts),
+         *_beside(sums[1], ffs), dsps, "")
+    )  # fmt: skip
     columns = (
         Column("unit", "unit"),
         Column("kind", "kind"),
@@ -44,7 +74,18 @@ def table(rows: Sequence[SynthesisRow], family: str, tool: str) -> Table:
         Column("urams", "URAM", "measured"),
         Column("levels", "levels", "measured"),
         Column("delay", "relative delay", "derived", ".1f"),
+        Column("estimated_luts", "LUT estimated", "modelled"),
+        Column("luts_error", "error", "derived", "+.1%"),
+        Column("estimated_ffs", "FF estimated", "modelled"),
+        Column("ffs_error", "error", "derived", "+.1%"),
+        Column("estimated_dsps", "DSP counted", "derived"),
+        Column("outside", "extrapolated"),
     )
     return Table(
         "synthesis", f"Synthesis for {family} by {tool}, unit by unit", columns, tuple(lines)
     )
+
+
+def _beside(found: int, estimated: int) -> tuple[int, float | None]:
+    """Return an estimate and its relative error."""
+    return estimated, estimated / found - 1 if found else None

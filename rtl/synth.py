@@ -51,6 +51,9 @@ DELAYS: Mapping[str, float] = {
 LUT_DELAY, DSP_DELAY = 1.0, 4.0
 # A path starts and ends at these: registers and memories that are read with a clock.
 STOPS = (*FFS, *HALF_BRAMS, *URAMS)
+# Memories and shift registers of LUTs are written with a clock, and read without: a path goes
+# through them from an address, and ends at their other inputs.
+ADDRESSES = ("A", "DPRA")
 LIMIT_SECONDS = 1800
 _RUN = """
 import sys
@@ -210,9 +213,8 @@ def _longest(cells: Mapping[str, Mapping[str, Any]]) -> tuple[int, float]:
     # A register's own entry is the way that ends at it.
     ends = [
         max((arrival[b] for b in _sources(cells, driver, name)), default=(0.0, 0))
-        if cell["type"] in STOPS else arrival[name]
-        for name, cell in cells.items()
-    ]  # fmt: skip
+        for name, cell in cells.items() if cell["type"] in STOPS or cell["type"] in LUTS_OF
+    ] + [arrival[name] for name, cell in cells.items() if cell["type"] not in STOPS]  # fmt: skip
     delay, levels = max(ends, default=(0.0, 0))
     return levels, delay
 
@@ -221,19 +223,26 @@ def _before(
     cells: Mapping[str, Mapping[str, Any]], driver: Mapping[int, str], name: str
 ) -> list[str]:
     """Return the cells whose outputs a cell waits for; a register waits for none."""
-    return [] if cells[name]["type"] in STOPS else _sources(cells, driver, name)
+    kind = cells[name]["type"]
+    if kind in STOPS:
+        return []
+    return _sources(cells, driver, name, ADDRESSES if kind in LUTS_OF else ("",))
 
 
 def _sources(
-    cells: Mapping[str, Mapping[str, Any]], driver: Mapping[int, str], name: str
+    cells: Mapping[str, Mapping[str, Any]],
+    driver: Mapping[int, str],
+    name: str,
+    ports: tuple[str, ...] = ("",),
 ) -> list[str]:
-    found = {driver[bit] for bit in _bits(cells[name], "input") if bit in driver}
+    """Return the cells that drive inputs whose names begin so; none that has a clock."""
+    found = {driver[bit] for bit in _bits(cells[name], "input", ports) if bit in driver}
     return sorted(s for s in found if cells[s]["type"] not in STOPS)
 
 
-def _bits(cell: Mapping[str, Any], way: str) -> Iterator[int]:
+def _bits(cell: Mapping[str, Any], way: str, ports: tuple[str, ...] = ("",)) -> Iterator[int]:
     for port, direction in cell["port_directions"].items():
-        if direction == way:
+        if direction == way and port.startswith(ports):
             for bit in cell["connections"][port]:
                 if isinstance(bit, int):  # else a constant
                     yield bit

@@ -124,7 +124,7 @@ def synth(args: argparse.Namespace) -> int:
         label = args.recipe or (args.graph.resolve().name if folder else model.name)
         found = Recorder(folder, label, model, machine, design).synthesis(
             args.family, units, tools.version(),
-            lambda: synthesise_units(model, design, units, args.family, progress),
+            lambda: synthesise_units(model, machine, design, units, args.family, progress),
         )  # fmt: skip
     shown = table(found.rows, found.family, found.tool)
     return print_tables(args, (shown,), {"design": design.text()})

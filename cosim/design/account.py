@@ -10,20 +10,20 @@ from math import ceil
 from cosim.design.choices import Choices
 from cosim.design.design import Design
 from cosim.design.graph_kind import GraphKind
+from cosim.design.logic import matrix_turns, unit_logic
 from cosim.design.plan import HANDED_BEATS, STATE_FIFOS, Place, Ports, Unit
 from cosim.design.resources import (
     FFS_PER_LUT,
     NAMES,
     TOP_LUTS,
     Resources,
+    blocks,
     chain_cost,
     fifo_cost,
-    mac_cost,
     memory_blocks,
     stored_cost,
 )
 from cosim.design.shapes import (
-    LinearShape,
     linear_shapes,
     order_groups,
     state_bits,
@@ -87,8 +87,12 @@ def streamed_bits(
 
 def count_resources(
     design: Design, model: Model, kinds: list[GraphKind], machine: Machine
-) -> dict[str, int]:
-    """Return what a design takes by resource."""
+) -> tuple[dict[str, int], tuple[str, ...]]:
+    """Return what a design takes by resource, and what of it was estimated outside the sample.
+
+    DSPs and blocks are counted, LUT and FF of units estimated; what is in no unit (the top, buffers
+    at the memory) is assumed.
+    """
     units = design.by_name
     of_unit: dict[str, Resources] = {name: Counter() for name in units}
     held = not design.choices.fused and design.choices.fifos == "whole"
@@ -110,10 +114,18 @@ def count_resources(
     total = _sum(costs)
     for unit in design.units:
         if unit.kind == "matrix":
-            dsps = design.budget["dsp"] - total.get("dsp", 0)
-            total = _sum([total, _matrix(design, unit, kinds, machine, dsps)])
+            total = _sum([total, _matrix_memories(design, unit, kinds, machine)])
     total["ff"] = ceil(total["lut"] * FFS_PER_LUT)
-    return {name: total.get(name, 0) for name in NAMES}
+    total.setdefault("dsp", 0)
+    marks: dict[str, list[str]] = {}
+    for own in unit_logic(design, kinds, machine, "board", design.budget["dsp"]):
+        total["lut"] += own.estimate.luts
+        total["ff"] += own.estimate.ffs
+        total["dsp"] += own.dsps
+        for mark in own.estimate.marks:
+            marks.setdefault(mark.text(), []).append(mark.unit)
+    outside = tuple(f"{text} ({', '.join(names)})" for text, names in marks.items())
+    return {name: total.get(name, 0) for name in NAMES}, outside
 
 
 def _sum(costs: Iterable[Mapping[str, int]]) -> dict[str, int]:
@@ -125,19 +137,18 @@ def _sum(costs: Iterable[Mapping[str, int]]) -> dict[str, int]:
     return total
 
 
-def _matrix(
-    design: Design, unit: Unit, kinds: list[GraphKind], machine: Machine, dsps: int
+def _matrix_memories(
+    design: Design, unit: Unit, kinds: list[GraphKind], machine: Machine
 ) -> Resources:
-    """Return what a matrix unit takes: products, input buffer, weights where they are on chip."""
-    shapes = _turns(kinds, unit)
+    """Return the memories of a matrix unit: its inputs, and weights where they are on chip."""
+    shapes = matrix_turns(kinds, unit)
     weight_bits = max(s.weight_bits for s, _ in shapes)
     act_bits = max(s.act_bits for s, _ in shapes)
     lanes = unit.lanes * unit.columns
-    cost = mac_cost(lanes, weight_bits, act_bits, machine, max(dsps, 0))
     inputs = max(s.weight_steps(unit) for s, _ in shapes)
     chosen = design.choices
     tile = chosen.tile if chosen.shares_weights else 1
-    cost += memory_blocks(unit.columns * act_bits, 2 * inputs * tile, machine)
+    cost = blocks(unit.columns * act_bits, 2 * inputs * tile, machine)
     if tile > 1:
         # The weights of a group (their other half is the port's FIFO), and two tiles of sums.
         wide = max(s.beat_bits(unit) for s, _ in shapes)
@@ -145,7 +156,7 @@ def _matrix(
         cost += memory_blocks(wide, HANDED_BEATS, machine)
         sums = unit.lanes * max(s.sum_bits for s, _ in shapes)
         # One sequence that reads a prompt wants no logits of it.
-        kept = _turns(kinds, unit, chosen.workload.is_prompt and chosen.workload.batch == 1)
+        kept = matrix_turns(kinds, unit, chosen.workload.is_prompt and chosen.workload.batch == 1)
         groups = order_groups(kept, unit, chosen.tiles_held) if kept else 0
         cost += memory_blocks(sums, tile * groups, machine)
     if design.places["weights"] == "chip":
@@ -156,28 +167,15 @@ def _matrix(
     return cost
 
 
-def _turns(
-    kinds: list[GraphKind], unit: Unit, is_prompt: bool = False
-) -> list[tuple[LinearShape, int]]:
-    """Return the linear tasks of a matrix unit with their turns per token."""
-    return [
-        (s, n * len(k.segments))
-        for k in kinds
-        for s, n in linear_shapes(k.skeleton)
-        for task in [k.skeleton.task(s.task)]
-        if task.unit == unit.name and not (is_prompt and not k.skeleton.in_prompt(task))
-    ]
-
-
 def _port_buffers(design: Design, kinds: list[GraphKind], machine: Machine) -> Resources:
     """Return the FIFOs at the memory, and the embedding where it is on chip."""
     total: Resources = Counter()
     for unit in design.units:
         if unit.kind == "matrix" and design.places["weights"] == "memory":
-            width = max(s.beat_bits(unit) for s, _ in _turns(kinds, unit))
+            width = max(s.beat_bits(unit) for s, _ in matrix_turns(kinds, unit))
             depth = design.ports.prefetch_beats
             if design.choices.tile > 1:
-                depth = max(depth, widest_group_beats(_turns(kinds, unit), unit))
+                depth = max(depth, widest_group_beats(matrix_turns(kinds, unit), unit))
             total += memory_blocks(width, depth, machine)
     for kind in kinds:
         for task, _ in state_tasks(kind.skeleton):
@@ -256,7 +254,7 @@ def cycles_alone(design: Design, kinds: list[GraphKind], machine: Machine) -> di
                 (
                     s.groups(unit) * n
                     * (s.weight_steps(unit) + s.scale_steps(unit, streamed) * fetches)
-                    for s, n in _turns(kinds, unit, is_prompt)
+                    for s, n in matrix_turns(kinds, unit, is_prompt)
                 ),
                 Fraction(0),
             )  # fmt: skip

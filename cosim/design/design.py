@@ -17,7 +17,8 @@ class Design:
 
     `places` says where weights (`weights`), the embedding (`embedding`) and decaying states
     (`states`) live; all other constants and the windows of convolutions are on chip.
-    `resources` and `binds` explain the choice; they follow from the rest.
+    `resources` and `binds` explain the choice; they follow from the rest. `outside` says which
+    units' LUT and FF are estimated from outside the sample that the estimates were fitted to.
     """
 
     model: str
@@ -30,6 +31,7 @@ class Design:
     resources: Mapping[str, int]
     budget: Mapping[str, int]
     binds: str
+    outside: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that every task has its unit."""
@@ -82,6 +84,7 @@ class Design:
         )
         for name, used in self.resources.items():
             lines.append(f"  {name} {used} of {self.budget[name]}")
+        lines += [f"  LUT and FF extrapolated: {mark}" for mark in self.outside]
         lines.append(f"  binds: {self.binds}")
         return "\n".join(lines) + "\n"
 

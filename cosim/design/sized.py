@@ -57,11 +57,9 @@ def laid_out(model: Model, machine: Machine, kinds: list[GraphKind], choices: Ch
         model.name, machine.name, choices, tuple(units.values()), layouts, places, ports,
         {}, machine.usable(), "",
     )  # fmt: skip
-    return replace(
-        draft,
-        resources=count_resources(draft, model, kinds, machine),
-        binds=what_binds(draft, kinds, machine),
-    )
+    used, outside = count_resources(draft, model, kinds, machine)
+    binds = what_binds(draft, kinds, machine)
+    return replace(draft, resources=used, outside=outside, binds=binds)
 
 
 def doing(design: Design, kinds: list[GraphKind], machine: Machine, workload: Workload) -> Design:

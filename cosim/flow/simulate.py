@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from cosim.design import Workload, default_design, graph_kinds
+from cosim.design import Design, Workload, default_design, graph_kinds
 from cosim.design.kinds import KIND_OF_OP
 from cosim.design.sketch import folded_name
 from cosim.flow.bench import Bench
@@ -24,8 +24,9 @@ from hw_models.mapper import Goal, Objective, map_model
 from hw_models.serve import serve
 from hw_models.simulate import Simulation
 from hw_models.storage import account
-from reports import baseline, coverage, energy, latency, roofline, storage, workload
+from reports import baseline, budget, coverage, energy, latency, roofline, storage, workload
 from reports.baseline import BaselineRow
+from reports.budget import ResourceRow
 from reports.coverage import Coverage, OperatorRow
 from reports.energy import Constant, EnergyPart, Rule, refuse_mixed
 from reports.latency import Speed, UnitUse
@@ -59,6 +60,7 @@ class Simulated:
     first_token_s: float
     mapping: str
     notes: tuple[str, ...]
+    budget: tuple[ResourceRow, ...]
 
     def tables(self) -> tuple[Table, ...]:
         """Return what `cosim simulate` prints, coverage first."""
@@ -66,6 +68,7 @@ class Simulated:
             coverage.table((self.coverage,)),
             latency.speed_table((self.speed,)),
             workload.table(self.phases, self.first_token_s, self.notes[-2:]),
+            budget.table(self.budget),
             latency.units_table(self.units),
             stalls_table(self.stalls),
             unit_table(
@@ -171,8 +174,16 @@ def simulate_graph(
         first_token_s=served.first_token_cycles / found.ceilings.clock_hz,
         mapping=mapping,
         notes=(*found.notes, fifos or unsized_text(found.design)),
+        budget=tuple(_resources(recipe, found.design)),
     )
     return simulated, found.trace_events()
+
+
+def _resources(recipe: str, design: Design) -> Iterator[ResourceRow]:
+    """Return what a design takes; LUT and FF alone are estimated, and may be extrapolated."""
+    for name, used in design.resources.items():
+        outside = "; ".join(design.outside) if name in {"lut", "ff"} else ""
+        yield ResourceRow(recipe, name.upper(), used, design.budget[name], outside)
 
 
 def _phase(recipe: str, found: Simulation) -> PhaseRow:

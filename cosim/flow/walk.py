@@ -81,6 +81,7 @@ def walk(request: Request, folder: RunFolder, space: DesignSpace | None = None) 
         spans=tuple(x for s in simulated.values() for x in s.spans),
         stalls=tuple(x for s in simulated.values() for x in s.stalls),
         storage=tuple(x for s in simulated.values() for x in s.storage),
+        budget=tuple(x for s in simulated.values() for x in s.budget),
         gpus=tuple(x for s in simulated.values() for x in s.gpus),
         costs=tuple(s.costs for s in simulated.values()),
         energy=tuple(e for s in simulated.values() for e in s.energy),

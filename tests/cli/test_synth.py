@@ -63,3 +63,16 @@ def test_what_is_not_there_is_a_sentence(graph, tmp_path, monkeypatch, options, 
     assert ran.status == 2
     assert said in ran.err
     assert not list(tmp_path.rglob("*.json"))
+
+
+@pytest.mark.slow
+def test_the_estimate_stands_beside_the_figure_with_its_error(graph, tmp_path, monkeypatch):
+    monkeypatch.setenv("COSIM_CACHE", str(tmp_path))
+    ran = command("synth", graph, "--lanes", "2", "--unit", "source.token", "--json", "-q")
+    row, total = json.loads(ran.out)["synthesis"]
+    for name in ("luts", "ffs"):
+        off = row[f"estimated_{name}"] / row[name] - 1
+        assert row[f"{name}_error"] == pytest.approx(off)
+        assert total[f"{name}_error"] == pytest.approx(off)
+    assert row["estimated_dsps"] == row["dsps"]
+    assert "error" in command("synth", graph, "--lanes", "2", "--unit", "source.token", "-q").out

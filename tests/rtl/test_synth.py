@@ -109,3 +109,17 @@ def test_a_module_inside_is_counted_and_a_missing_one_refused():
     assert synthesise(top, others={"dut": inner.text}).luts in {4, 8}  # yosys may share a & b
     with pytest.raises(UserError, match=r"module top: yosys refuses it \(.*dut"):
         synthesise(top)
+
+
+@pytest.mark.slow
+def test_a_memory_of_luts_that_feeds_itself_has_a_path_and_no_loop():
+    """What is read at an address, changed and written back ends at the memory's data input."""
+    with building() as block:
+        words = pyrtl.MemBlock(8, 5, "words", asynchronous=True)
+        at = pyrtl.Register(5)
+        at.next <<= pyrtl.Input(5, "at")
+        changed = words[at] ^ pyrtl.Input(8, "mask")
+        words[at] <<= pyrtl.MemBlock.EnabledWrite(changed, pyrtl.Input(1, "write"))
+        drive(pyrtl.Output(8, "o"), changed)
+    found = synthesise(export(block, "dut"))
+    assert (found.half_brams, found.levels) == (0, 2)  # the memory, and a LUT
