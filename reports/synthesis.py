@@ -22,9 +22,9 @@ class SynthesisRow:
     urams: int
     levels: int
     delay: float
-    estimated_luts: int
-    estimated_ffs: int
-    estimated_dsps: int
+    estimated_luts: int | None = None
+    estimated_ffs: int | None = None
+    estimated_dsps: int | None = None
     outside: str = ""
 
 
@@ -56,7 +56,7 @@ def table(rows: Sequence[SynthesisRow], family: str, tool: str) -> Table:
     sums = [sum(getattr(r, n) for r in rows) for n in ("luts", "ffs", "dsps", "brams", "urams")]
     most = max(rows, key=lambda r: r.delay)
     luts, ffs, dsps = (
-        sum(getattr(r, n) for r in rows)
+        _sum([getattr(r, n) for r in rows])
         for n in ("estimated_luts", "estimated_ffs", "estimated_dsps")
     )
     lines.append(
@@ -86,6 +86,12 @@ def table(rows: Sequence[SynthesisRow], family: str, tool: str) -> Table:
     )
 
 
-def _beside(found: int, estimated: int) -> tuple[int, float | None]:
-    """Return an estimate and its relative error."""
-    return estimated, estimated / found - 1 if found else None
+def _beside(found: int, estimated: int | None) -> tuple[int | None, float | None]:
+    """Return an estimate and its relative error; None where there is none."""
+    return estimated, estimated / found - 1 if found and estimated is not None else None
+
+
+def _sum(values: Sequence[int | None]) -> int | None:
+    """Return the sum; None where one is not known."""
+    known = [v for v in values if v is not None]
+    return sum(known) if len(known) == len(values) else None
