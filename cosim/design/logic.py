@@ -41,10 +41,30 @@ def unit_logic(
     design: Design, kinds: Sequence[GraphKind], machine: Machine, packing: Packing, dsps: int = 0
 ) -> list[UnitLogic]:
     """Return what each unit takes; `dsps`: those that the board has."""
-    return [
-        UnitLogic(unit, estimate(unit.name, unit.kind, size), used)
-        for unit, size, used in unit_sizes(design, kinds, machine, packing, dsps)
-    ]
+    made, taken = _fifos(design)
+    known = kinds[0].skeleton.known
+    found: dict[str, UnitLogic] = {}
+    # What the others leave of the DSPs is the matrix units'.
+    for unit in sorted(design.units, key=lambda u: u.kind == "matrix"):
+        tasks = tuple(t for k in kinds for t in k.skeleton.tasks if t.unit == unit.name)
+        ends = tuple(
+            tuple((f.value, f.width_bits, f.depth, f.beat) for f in fifos.get(unit.name, ()))
+            for fifos in (made, taken)
+        )
+        key: tuple[object, ...] = ("logic", unit, tasks, ends, machine.logic, packing)
+        if unit.kind == "matrix":
+            key = (*key, dsps, design.places["weights"])
+        own = known.get(key)
+        if not isinstance(own, UnitLogic):
+            size, used = _unit_size(
+                design, kinds, unit, machine, packing, dsps,
+                (made.get(unit.name, []), taken.get(unit.name, [])),
+            )  # fmt: skip
+            own = UnitLogic(unit, estimate(unit.name, unit.kind, size), used)
+            known[key] = own
+        dsps -= own.dsps
+        found[unit.name] = own
+    return [found[u.name] for u in design.units]
 
 
 def unit_sizes(
@@ -53,20 +73,35 @@ def unit_sizes(
     """Return what costs logic in each unit, and its DSPs; see `unit_logic`."""
     made, taken = _fifos(design)
     found: dict[str, tuple[Unit, Size, int]] = {}
-    # What the others leave of the DSPs is the matrix units'.
     for unit in sorted(design.units, key=lambda u: u.kind == "matrix"):
-        if unit.kind == "matrix":
-            size, used = _matrix(design, kinds, unit, machine, packing, dsps)
-        else:
-            size, used = _chain(kinds, unit, machine)
+        ends = made.get(unit.name, []), taken.get(unit.name, [])
+        size, used = _unit_size(design, kinds, unit, machine, packing, dsps, ends)
         dsps -= used
-        if own := made.get(unit.name):
-            size = size.beside(fifos_size(own, packing == "tool"))
-        if unit.kind not in PASSES_ON and (own := taken.get(unit.name)):
-            wide = unit.columns if unit.kind == "matrix" else unit.lanes
-            size = size.beside(taken_size(own, wide))
         found[unit.name] = unit, size, used
     return [found[u.name] for u in design.units]
+
+
+def _unit_size(
+    design: Design,
+    kinds: Sequence[GraphKind],
+    unit: Unit,
+    machine: Machine,
+    packing: Packing,
+    dsps: int,
+    ends: tuple[list[Fifo], list[Fifo]],
+) -> tuple[Size, int]:
+    """Return what costs logic in a unit with the FIFOs that it pushes and pops, and its DSPs."""
+    if unit.kind == "matrix":
+        size, used = _matrix(design, kinds, unit, machine, packing, dsps)
+    else:
+        size, used = _chain(kinds, unit, machine)
+    made, taken = ends
+    if made:
+        size = size.beside(fifos_size(made, packing == "tool"))
+    if unit.kind not in PASSES_ON and taken:
+        wide = unit.columns if unit.kind == "matrix" else unit.lanes
+        size = size.beside(taken_size(taken, wide))
+    return size, used
 
 
 def _chain(kinds: Sequence[GraphKind], unit: Unit, machine: Machine) -> tuple[Size, int]:

