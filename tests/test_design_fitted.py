@@ -82,6 +82,10 @@ def test_a_design_says_what_of_it_is_extrapolated():
     assert not any(re.search(r"\blanes\b.*\(state\)", text) for text in inside.outside)
     (found,) = [t for t in beyond.outside if "(state)" in t and t.startswith("lanes 256, sampled ")]
     assert f"LUT and FF extrapolated: {found}" in beyond.text()
+    other = "family versal, sampled ultrascale+ (all units)"
+    assert other in inside.outside
+    here = sized_design(model, load_machine("u280"), Choices(Lanes(4, 8, 4, 4, 64)))
+    assert not any(text.startswith("family") for text in here.outside)
 
 
 @pytest.mark.parametrize(

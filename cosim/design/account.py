@@ -35,6 +35,8 @@ from cosim.machine import Machine
 
 # A memory with few channels is shared by a fixed pattern of so many turns.
 TDM_PARTS = 64
+# The family that LUT and FF were fitted for: yosys' xcup.
+SAMPLED_FAMILY = "ultrascale+"
 MANY_CHANNELS = 16
 
 
@@ -118,6 +120,8 @@ def count_resources(
     total["ff"] = ceil(total["lut"] * FFS_PER_LUT)
     total.setdefault("dsp", 0)
     marks: dict[str, list[str]] = {}
+    if machine.logic.family != SAMPLED_FAMILY:
+        marks[f"family {machine.logic.family}, sampled {SAMPLED_FAMILY}"] = ["all units"]
     for own in unit_logic(design, kinds, machine, "board", design.budget["dsp"]):
         total["lut"] += own.estimate.luts
         total["ff"] += own.estimate.ffs
