@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from cosim.ir.model import Model, Segment
+from cosim.kernels.matmul import check_products
 from cosim.kernels.rows import carrier
 from cosim.kernels.runner import GraphRunner, Values
 from cosim.reference import Run, check_inputs, check_keep, check_states, check_weights
@@ -44,6 +45,8 @@ class TorchExecutor:
         check_weights(model)
         self.model = model
         self.device = torch.device(device)
+        if self.device.type != "cpu":
+            check_products(self.device)
         self.use_numba = self.device.type == "cpu" and use_numba is not False
         self.runners = {
             s.name: GraphRunner(s.graph, self.device, self.use_numba) for s in model.segments

@@ -1,11 +1,23 @@
 """Each arithmetic of the matrix product is exact up to its bound, and wrong past it."""
 
+import subprocess
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
-from cosim.ir.errors import InternalError
-from cosim.kernels.matmul import MOST_BLOCKS, Weight, block_width, choose, has_int8
+from cosim.ir.errors import InternalError, UserError
+from cosim.kernels import matmul
+from cosim.kernels.matmul import (
+    MOST_BLOCKS,
+    Weight,
+    block_width,
+    check_products,
+    choose,
+    has_int8,
+)
 
 CPU = torch.device("cpu")
 
@@ -42,8 +54,8 @@ def test_int8_wants_narrow_operands_a_narrow_sum_and_fitting_shapes():
     for change in (
         {"bound": 2**31},
         {"operand_peak": 128},
-        {"k": 1020},
-        {"rows": 60},
+        {"k": 1016},
+        {"rows": 56},
         {"batch": 16},
         {"fits_int8": False},
     ):
@@ -54,10 +66,14 @@ def test_int8_wants_narrow_operands_a_narrow_sum_and_fitting_shapes():
     assert choose(2**25, 1024, 64, "cuda", 128, 17, fits_int8=True) == "int8"
 
 
-def test_cuda_has_no_arithmetic_past_2_to_the_53():
-    """torch has no int64 product there: to refuse is better than to be wrong."""
-    with pytest.raises(InternalError, match="has no exact arithmetic on cuda"):
-        choose(2**53, 768, 64, "cuda", 2**22, 100)
+@pytest.mark.parametrize("most", [1, 60, 1 << 24])
+def test_sums_past_2_to_the_53_are_exact_where_torch_has_no_int64_product(most, monkeypatch):
+    assert choose(2**53, 768, 64, "cuda", 2**22, 100) == "int64"
+    monkeypatch.setattr(matmul, "MOST_ELEMENTS", most)
+    x, w = [[2**30 - 1] * 9, [-(2**30)] * 9] * 3, [[2**23 - 1] * 9, [-1] * 9]
+    weight = Weight(torch.tensor(w), CPU)
+    assert weight._elements(torch.tensor(x)).tolist() == product(x, w)
+    assert weight._elements(torch.zeros((0, 9), dtype=torch.int64)).shape == (0, 2)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -141,13 +157,87 @@ def test_leading_axes_and_views():
     assert got.dtype == torch.int64
 
 
-def test_a_torch_setting_that_cuts_float32_is_refused():
+SETTINGS = {
+    "older": [
+        ('torch.set_float32_matmul_precision("{}")', "medium", "highest", "cpu"),
+        ('torch.set_float32_matmul_precision("{}")', "high", "highest", "cuda"),
+        ("torch.backends.cuda.matmul.allow_tf32 = {}", "True", "False", "cuda"),
+    ],
+    "newer": [
+        ('torch.backends.mkldnn.matmul.fp32_precision = "{}"', "bf16", "ieee", "cpu"),
+        ('torch.backends.cuda.matmul.fp32_precision = "{}"', "tf32", "ieee", "cuda"),
+        ('torch.backends.fp32_precision = "{}"', "tf32", "ieee", "cuda"),
+    ],
+}
+ASK = """
+import torch
+from cosim.ir.errors import UserError
+from cosim.kernels.matmul import check_float32
+for device in ("cpu", "cuda"):
+    check_float32(device)
+for setting, cut, whole, device in {}:
+    exec(setting.format(cut))
+    try:
+        check_float32(device)
+    except UserError as error:
+        print(error)
+    exec(setting.format(whole))
+    check_float32(device)
+"""
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_a_torch_setting_that_cuts_float32_is_refused(kind):
+    """A process each: the older and the newer settings exclude each other until it ends."""
+    command = [sys.executable, "-c", ASK.replace("{}", repr(SETTINGS[kind]), 1)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line.split(" (")[0] for line in done.stdout.splitlines()] == [
+        f"torch is set to cut float32 products on {device}" for *_, device in SETTINGS[kind]
+    ]
+
+
+def test_a_product_asks_for_the_setting():
     try:
         torch.set_float32_matmul_precision("medium")
-        with pytest.raises(InternalError, match="cut to TF32 or bfloat16 by a torch setting"):
+        with pytest.raises(UserError, match="torch is set to cut float32 products on cpu"):
             multiply([[1, 2]], [[3, 4]], "float32")
     finally:
         torch.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_device_that_cuts_products_by_itself_is_refused(dtype, monkeypatch):
+    """As TF32 does to float32, and emulation may do to float64: eleven bits of each operand."""
+    check_products(CPU)
+    plain = torch.Tensor.__matmul__
+
+    def cut(x):
+        return x.to(torch.bfloat16).to(x.dtype) if x.dtype == dtype else x
+
+    monkeypatch.setattr(torch.Tensor, "__matmul__", lambda x, y: plain(cut(x), cut(y)))
+    with pytest.raises(UserError, match=f"{dtype} products on cpu lose bits: "):
+        check_products(CPU)
+
+
+@pytest.mark.parametrize("rows", [17, 32, 33])
+def test_int8_on_cuda_gets_operands_that_cublaslt_takes(rows, monkeypatch):
+    """The product itself runs on the CPU: K is contiguous in both, the rows are filled up."""
+    seen, plain = [], torch._int_mm
+
+    def int_mm(x, w):
+        seen.append((tuple(x.shape), x.stride(), w.stride()))
+        return plain(x, w)
+
+    monkeypatch.setattr(torch, "_int_mm", int_mm)
+    rng = np.random.default_rng(0)
+    x, w = rng.integers(-128, 128, (48, rows)), rng.integers(-128, 128, (16, 48))
+    weight = Weight(torch.from_numpy(w), CPU)
+    weight._device = SimpleNamespace(type="cuda")
+    monkeypatch.setattr(Weight, "_move", lambda self, dtype: self._integers.to(dtype))
+    got = weight.integers(torch.from_numpy(x).t(), 128, fits_int8=True)
+    assert got.tolist() == (x.T @ w.T).tolist()
+    assert seen == [((-(-rows // 32) * 32, 48), (48, 1), (1, 48))]
 
 
 def test_blocks_are_few():

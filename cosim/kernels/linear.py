@@ -71,8 +71,8 @@ class PreparedLinear:
             return
         self.multiplier: torch.Tensor | None = None
         if self.row_scales:
-            column = m[:, 0].to(device)
-            self.multiplier = None if bool((column == 1).all()) else column
+            column = m[:, 0]
+            self.multiplier = None if bool((column == 1).all()) else column.to(device)
         else:
             w = w * expand_groups(m, op.weight_group, self.k)
             w = w.to(carrier(int(w.abs().max())))
