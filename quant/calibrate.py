@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cosim.ir.errors import InternalError
-from quant.family import FloatModel, refuse_infinite, sequence
+from cosim.ir.errors import InternalError, UserError
+from quant.family import FloatModel, sequence
 
 NOMINAL = 4.0
 
@@ -27,6 +27,27 @@ class Ranges:
         if name not in self.absmax:
             raise InternalError(f"value {name!r} was never seen in calibration")
         return self.absmax[name].reshape(shape)
+
+
+# Values of trained models lie within 1e-6 and 1e6 by orders of magnitude (typeseg's outliers, the
+# largest here, reach some 1e3).
+LEAST_USUAL, MOST_USUAL = 1e-6, 1e6
+
+
+def explain(ranges: Ranges, sentence: str) -> str:
+    """Say which values are the likely reason that a graph could not be made, if any are odd."""
+    tops = {name: float(np.max(top, initial=0.0)) for name, top in ranges.absmax.items()}
+    odd = [n for n, top in tops.items() if not LEAST_USUAL <= top <= MOST_USUAL]
+    if not odd:
+        return sentence
+    first = odd[0]
+    reach = f"reaches {tops[first]:.3g}" if tops[first] > 0 else "is 0 everywhere"
+    more = f" (and {len(odd) - 1} more values are as odd)" if len(odd) > 1 else ""
+    return (
+        f"{first} {reach} on the calibration text{more}, where values of trained models reach "
+        f"{LEAST_USUAL:g} to {MOST_USUAL:g}: no integers fit ({sentence}); look at the weights "
+        "before it, or export the model again"
+    )
 
 
 class NominalRanges(Ranges):
@@ -52,8 +73,13 @@ def measure_ranges(model: FloatModel, tokens: Tensor) -> Ranges:
 
     with torch.no_grad():
         sequence(model, tokens, tap)
-    for name, top in seen.items():
-        refuse_infinite(name, top)
+    bad = [name for name, top in seen.items() if not bool(torch.isfinite(top).all())]
+    if bad:
+        raise UserError(
+            f"the float model gives {bad[0]} that is NaN or infinite on the calibration text; its "
+            "weights are far out of range: training may have diverged, or the files are damaged; "
+            "export the model again"
+        )
     return Ranges({n: t.double().numpy() for n, t in seen.items()})
 
 

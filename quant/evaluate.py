@@ -42,7 +42,7 @@ def float_logits(model: FloatModel, tokens: Tensor) -> Tensor:
     """Return the float logits [B, T, V]; raise UserError if they are not finite."""
     with torch.no_grad():
         logits = sequence(model, tokens)
-    refuse_infinite("logits", logits)
+    refuse_infinite(model, tokens, logits)
     return logits
 
 

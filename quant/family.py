@@ -28,15 +28,33 @@ def sequence(model: FloatModel, tokens: Tensor, tap: Tap | None = None) -> Tenso
     return logits
 
 
-def refuse_infinite(name: str, value: Tensor) -> None:
-    """Raise UserError if a value of the float model is NaN or infinite somewhere."""
-    bad = int(value.numel() - torch.isfinite(value).sum())
-    if bad:
-        raise UserError(
-            f"the float model gives {name} of which {bad:,} of {value.numel():,} numbers are NaN or"
-            " infinite on this text; its weights are far out of range: training may have diverged,"
-            " or the files are damaged; export the model again"
-        )
+def refuse_infinite(model: FloatModel, tokens: Tensor, logits: Tensor) -> None:
+    """Raise UserError if logits are NaN or infinite somewhere; it names the first such value."""
+    bad = int(logits.numel() - torch.isfinite(logits).sum())
+    if not bad:
+        return
+    first = ["logits"]
+    look = _FirstInfinite(first)
+    with torch.no_grad():
+        sequence(model, tokens, look)
+    raise UserError(
+        f"the float model gives logits of which {bad:,} of {logits.numel():,} numbers are NaN or"
+        f" infinite on this text, and the first such value is {first[-1]}; its weights are far out"
+        " of range: training may have diverged, or the files are damaged; export the model again"
+    )
+
+
+class _FirstInfinite:
+    """Note the name of the first value that is not finite, before those that are there."""
+
+    states = False
+
+    def __init__(self, names: list[str]) -> None:
+        self.names = names
+
+    def __call__(self, name: str, value: Tensor) -> None:
+        if len(self.names) == 1 and not bool(torch.isfinite(value).all()):
+            self.names.append(name)
 
 
 def linears(model: FloatModel) -> list[tuple[str, str]]:

@@ -58,7 +58,7 @@ def quantise(
     check = calibration[:1, :CHECK_TOKENS]
     with torch.no_grad():
         before = sequence(model, check)
-    refuse_infinite("logits", before)
+    refuse_infinite(model, check, before)
     steps = []
     for k, step in enumerate(recipe.passes):
         if progress is not None:
@@ -82,10 +82,14 @@ def quantise(
 
 
 def relative_error(reference: Tensor, other: Tensor) -> float:
-    """Return the root mean square of the difference over that of the centred reference."""
+    """Return the root mean square of the difference over that of the centred reference.
+
+    A reference whose classes are all alike (weights of zeros) counts as one of 1e-12.
+    """
     centred = reference - reference.mean(dim=-1, keepdim=True)
     difference = other - reference
-    return float(difference.square().mean().sqrt() / centred.square().mean().sqrt())
+    spread = float(centred.double().square().mean().sqrt())
+    return float(difference.double().square().mean().sqrt()) / max(spread, 1e-12)
 
 
 def _logits(draft: Draft, tokens: Tensor) -> Tensor:

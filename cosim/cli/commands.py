@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cosim.cli.printing import print_tables
+from cosim.cli.printing import print_json, print_tables
 
 if TYPE_CHECKING:
     from cosim.flow.request import Request
@@ -77,7 +76,7 @@ def _walk(args: argparse.Namespace, request: Request, out: Path) -> int:
     with make_progress(args.quiet) as progress:
         run = do_walk(request, RunFolder(out, progress), space)
     if args.json:
-        print(json.dumps({**run.to_json(), "folder": str(out)}))
+        print_json({**run.to_json(), "folder": str(out)})
     else:
         names = {"coverage", "accuracy", "exactness", "wires", "wire_units", "resources", "speed"}
         shown = [t for t in run.tables() if t.name in names]

@@ -104,4 +104,15 @@ def load_graph(args: argparse.Namespace) -> Model:
                 f"one with --recipe{f', {recipe!r} is not among them' if recipe else ''}"
             )
         args.recipe, folder = recipe, folder / "graph" / recipe
+    else:
+        refuse_label(folder, args.recipe)
     return load_model(folder, OPS)
+
+
+def refuse_label(folder: Path, recipe: str | None) -> None:
+    """Raise UserError where a recipe is named beside one graph that is not in its folder."""
+    if recipe is not None and recipe != folder.resolve().name:
+        raise UserError(
+            f"{folder} is no run folder, so that --recipe {recipe} has nothing to choose from; "
+            "leave it out"
+        )

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosim.cli.printing import print_tables
+from cosim.cli.printing import print_json, print_tables
 
 if TYPE_CHECKING:
     from cosim.machine import Machine
@@ -106,7 +106,7 @@ def _check(args: argparse.Namespace) -> int:
     found = load_machine(args.check)
     numbers = len(found.sources)
     if args.json:
-        print(json.dumps({"machine": found.name, "file": str(args.check), "numbers": numbers}))
+        print_json({"machine": found.name, "file": str(args.check), "numbers": numbers})
     else:
         print(f"{args.check}: machine {found.name}, {numbers} numbers, each with its source")
     return 0
@@ -129,5 +129,5 @@ def _show(args: argparse.Namespace, machine: Machine) -> int:
             else:
                 source = machine.source(path)
                 shown[path] = {"value": value, "kind": source.kind, "source": source.text}
-    print(json.dumps(shown))
+    print_json(shown)
     return 0

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
+
+from cosim.cli.printing import print_json
 
 PARTS = ("published", "designs", "arrays")
 
@@ -39,7 +40,10 @@ def validate(args: argparse.Namespace) -> int:
         found = compute(parts, args.product, args.array, progress)
     if args.out:
         write_validation(found, args.out, _command(args, parts))
-    print(json.dumps(found.to_json()) if args.json else found.text(), end="\n" if args.json else "")
+    if args.json:
+        print_json(found.to_json())
+    else:
+        print(found.text(), end="")
     return 0
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cosim.cli import wires
-from cosim.cli.graphs import graphs_of
+from cosim.cli.graphs import graphs_of, refuse_label
 from cosim.cli.printing import print_tables
 from cosim.ir.errors import UserError
 
@@ -58,6 +58,8 @@ def _graph_folders(args: argparse.Namespace) -> list[tuple[str | None, Path]]:
     asked: list[str] = args.recipe or []
     there = graphs_of(folder)
     if there is None:
+        for name in asked:
+            refuse_label(folder, name)
         return [(asked[0] if asked else None, folder)]
     strange = [name for name in asked if name not in there]
     if strange or not there:

@@ -21,7 +21,9 @@ from cosim.ops import OPS
 from quant.family import FloatModel
 from quant.models import load_model
 from quant.models.bimamba import BYTE_VALUES, BiMamba
+from quant.passes.draft import Pass
 from quant.pinned_text import pinned_windows
+from quant.recipes import Recipe
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,12 @@ class Bench:
         """Return the scorer of the run's text."""
         are_bytes = self.vocabulary in BYTE_VOCABULARIES
         return Scorer(lambda: self.model, self.split.scored, self.request.window, are_bytes)
+
+    def check_recipe(self, recipe: Recipe) -> None:
+        """Raise UserError for a recipe that is not for this model, loading the model if it may."""
+        for step in recipe.passes:
+            if type(step).check is not Pass.check:
+                step.check(self.model)
 
     def graph_path(self, recipe: str) -> Path:
         """Return the folder of a recipe's graph."""

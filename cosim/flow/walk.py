@@ -36,13 +36,14 @@ def walk(request: Request, folder: RunFolder, space: DesignSpace | None = None) 
     Bits that differ are in the summary, not raised. Raise UserError for bad input, before any work
     where it can be seen then.
     """
-    for recipe in request.recipes:
-        find_recipe(recipe)
+    recipes = [find_recipe(recipe) for recipe in request.recipes]
     machine = load_machine(request.machine) if request.machine else None
     bench = Bench(request, folder)
     bench.split  # noqa: B018 - a text that will not do is said before minutes of work
     if request.prompt:
         prompt_tokens(bench.source.name, bench.vocabulary, request.prompt)  # and the prompt
+    for chosen in recipes:
+        bench.check_recipe(chosen)
     graphs: dict[str, QuantisedGraph] = {}
     scores: list[Accuracy] = [score_float_step(bench)]
     request.save(folder.path)  # not before a step has found the model to be good

@@ -35,10 +35,13 @@ class Fx:
 def frac_for(absmax: np.ndarray, dtype: IntType, headroom: float) -> np.ndarray:
     """Return the most fraction bits with which absmax * headroom fits the type.
 
+    Of nothing but zeros any would do: they get those of 1, so that what follows has usual widths.
+
     >>> frac_for(np.array([1.0, 0.9, 100.0]), IntType(8, True), 1.0).tolist()
     [6, 7, 0]
     """
-    top = np.maximum(np.asarray(absmax, dtype=np.float64) * headroom, 1e-9)
+    real = np.asarray(absmax, dtype=np.float64)
+    top = np.maximum((real if real.any() else real + 1.0) * headroom, 1e-9)
     frac = np.floor(np.log2(dtype.hi / top)).astype(np.int64)
     return np.clip(frac, -FRAC_LIMIT, FRAC_LIMIT)
 

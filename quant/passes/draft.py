@@ -39,6 +39,9 @@ class Pass:
     name: ClassVar[str]
     keeps_function: ClassVar[bool]
 
+    def check(self, model: FloatModel) -> None:
+        """Raise UserError for a float model that the pass will never take."""
+
     def apply(self, draft: Draft, calibration: Tensor) -> Draft:
         """Return the next draft; `calibration` are tokens [B, T]."""
         raise NotImplementedError

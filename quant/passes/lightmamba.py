@@ -15,7 +15,7 @@ from torch import Tensor
 from cosim.ir.errors import UserError
 from cosim.ir.model import Model
 from quant.calibrate import measure_ranges
-from quant.family import with_weights
+from quant.family import FloatModel, with_weights
 from quant.formats import ActFormat, SsmFormat
 from quant.lower import lightmamba
 from quant.lower.lightmamba_ssm import LightFormat
@@ -37,6 +37,10 @@ class FoldFinalNorm(Pass):
 
     name: ClassVar[str] = "fold_final_norm"
     keeps_function: ClassVar[bool] = True
+
+    def check(self, model: FloatModel) -> None:
+        """Raise UserError off Mamba-2."""
+        _refuse_others(model.config)
 
     def apply(self, draft: Draft, calibration: Tensor) -> Draft:
         """Fold; raise UserError once matrices are quantised, and off Mamba-2."""

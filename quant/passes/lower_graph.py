@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cosim.ir.errors import UserError
 from cosim.ir.model import Model
-from quant.calibrate import measure_ranges
+from quant.calibrate import explain, measure_ranges
 from quant.formats import ActFormat, SsmFormat
 from quant.lower import bimamba, mamba, mamba2
 from quant.lower.source import Source
@@ -43,18 +43,22 @@ class LowerGraph(Pass):
         if not draft.folded or not draft.matrices:
             raise UserError("lower: fold_norms and quantise_weights come first")
         model = draft.model
+        ranges = measure_ranges(model, calibration)
         source = Source(
             config=model.config,
             shapes={n: tuple(w.shape) for n, w in model.weights.items()},
             tensors=model.weights,
             matrices=draft.matrices,
-            ranges=measure_ranges(model, calibration),
+            ranges=ranges,
             acts={"default": self.act, **dict(self.kinds)},
             ssm=self.ssm,
             out_hadamard=model.out_hadamard,
             state_hadamard=isinstance(model, Mamba2) and model.state_hadamard,
             basis=draft.basis,
         )
-        integer = LOWERINGS[type(model)](draft.name, source)
+        try:
+            integer = LOWERINGS[type(model)](draft.name, source)
+        except UserError as error:
+            raise UserError(explain(ranges, str(error))) from None
         check_rotations(integer)
         return replace(draft, integer=integer)
