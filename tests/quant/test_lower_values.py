@@ -163,5 +163,6 @@ def test_frac_for_fills_the_type_and_stays_within_its_limits():
     frac = frac_for(top, dtype, 1.0).astype(float)
     assert (top * 2**frac <= 127).all()
     assert (top * 2 ** (frac + 1) > 127).all()
-    assert frac_for(np.array([0.0]), dtype, 1.0).tolist() == [36]
+    assert frac_for(np.array([0.0, 1.0]), dtype, 1.0).tolist() == [36, 6]
+    assert frac_for(np.array([0.0]), dtype, 1.0).tolist() == [6]  # nothing but zeros: as 1
     assert frac_for(np.array([1e-30, 1e30]), dtype, 4.0).tolist() == [36, -40]
