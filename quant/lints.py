@@ -212,19 +212,25 @@ def _saturations(seen: Seen) -> Iterator[Lint]:
 
 
 def _accumulators(model: Model) -> Iterator[Lint]:
-    for segment in model.segments:
-        for node in segment.graph.nodes:
-            if isinstance(node.op, Linear | Fir | Contract):
-                bits = segment.graph.types[node.name].dtype.bits
-                if bits > ACCUMULATOR_BITS - 8:
-                    yield Lint(
-                        "accumulator headroom",
-                        f"{segment.name}/{node.name}",
-                        bits,
-                        ACCUMULATOR_BITS,
-                        bits > ACCUMULATOR_BITS,
-                        f"the proved sum needs {bits} bits of a {ACCUMULATOR_BITS}-bit accumulator",
-                    )
+    """Tell of the widest accumulator, and of each with fewer than 8 bits to spare."""
+    widths = {
+        f"{segment.name}/{node.name}": segment.graph.types[node.name].dtype.bits
+        for segment in model.segments
+        for node in segment.graph.nodes
+        if isinstance(node.op, Linear | Fir | Contract)
+    }
+    widest = max(widths, key=widths.__getitem__, default="")
+    for where, bits in widths.items():
+        if where == widest or bits > ACCUMULATOR_BITS - 8:
+            most = f"; the widest of {len(widths)}" if where == widest else ""
+            yield Lint(
+                "accumulator headroom",
+                where,
+                bits,
+                ACCUMULATOR_BITS,
+                bits > ACCUMULATOR_BITS,
+                f"the proved sum needs {bits} bits of a {ACCUMULATOR_BITS}-bit accumulator{most}",
+            )
 
 
 def _integers(model: Model) -> Lint:

@@ -257,10 +257,11 @@ def test_few_saturations_are_told_but_do_not_warn():
 
 
 @pytest.mark.parametrize(
-    ("width", "columns", "told", "warns"),
+    ("width", "columns", "near", "warns"),
     [(16, 256, False, False), (16, 1024, True, False), (24, 4096, True, True)],
 )
-def test_accumulators_are_told_near_and_past_a_dsp(width, columns, told, warns):
+def test_accumulators_are_told_near_and_past_a_dsp(width, columns, near, warns):
+    """Of two sums the wider is always told, the other, as wide but one bit, near the limit."""
     b = GraphBuilder("step")
     token = b.input("token", TensorType(u(1), (), 0, 1))
     lo = -(1 << (width - 1))
@@ -268,16 +269,20 @@ def test_accumulators_are_told_near_and_past_a_dsp(width, columns, told, warns):
     w = b.const("w", np.full((1, columns), lo // (256 if width == 24 else 1)), i(width))
     m = b.const("m", np.ones((1, 1), dtype=int), u(1))
     b.output("y", b.add("y", Linear(columns), x, w, m))
+    half = b.const("half", np.full((1, columns), lo // (512 if width == 24 else 2)), i(width))
+    b.output("z", b.add("z", Linear(columns), x, half, m))
     segment = Segment("step", b.build(), {"token": "token"})
     graph = segment.graph
     model = Model("x", {"token": TensorType(u(1), (), 0, 1)}, (segment,), {"y": "step.y"})
-    found = lints(model, [0, 1])
     bits = graph.types["y"].dtype.bits
-    assert ("accumulator headroom" in found) == told == (bits > 40)
-    if told:
-        lint = found["accumulator headroom"]
-        assert lint.value == bits
-        assert lint.warns == warns == (bits > 48)
+    assert graph.types["z"].dtype.bits == bits - 1
+    assert near == (bits > 41)
+    tokens = torch.tensor([[0, 1]])
+    told = [x for x in lint_model(model, tokens) if x.kind == "accumulator headroom"]
+    assert [x.where for x in told] == (["step/y", "step/z"] if near else ["step/y"])
+    assert [x.value for x in told] == [bits, bits - 1][: len(told)]
+    assert told[0].warns == warns == (bits > 48)
+    assert told[0].sentence.endswith("48-bit accumulator; the widest of 2")
 
 
 @dataclass(frozen=True)
