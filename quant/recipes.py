@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from cosim.ir.errors import UserError
 from quant.formats import ActFormat
+from quant.options import changed
 from quant.passes.draft import Pass
 from quant.passes.fold_norms import FoldNorms
 from quant.passes.lightmamba import LIGHTMAMBA
@@ -96,7 +97,16 @@ RECIPES |= {name: Recipe(name, *rest) for name, rest in LIGHTMAMBA.items()}
 
 
 def find_recipe(name: str) -> Recipe:
-    """Return a recipe by name; raise UserError listing those there are."""
-    if name not in RECIPES:
-        raise UserError(f"no recipe {name!r}; there are {', '.join(RECIPES)}")
-    return RECIPES[name]
+    """Return a recipe by name, with options behind it; raise UserError listing those there are.
+
+    >>> find_recipe("w4a4+rotate-bc+state24").about
+    'rotated; weights 4 bits, GPTQ; linear inputs 4 bits, dynamic; rotate-bc, state24'
+    """
+    base, *options = name.split("+")
+    if base not in RECIPES:
+        raise UserError(f"no recipe {base!r}; there are {', '.join(RECIPES)}")
+    found = RECIPES[base]
+    if not options:
+        return found
+    about = f"{found.about}; {', '.join(options)}"
+    return Recipe(name, about, changed(name, found.passes, options))

@@ -26,6 +26,7 @@ def models(args: argparse.Namespace) -> int:
     """List the models that have a name, and the recipes."""
     from cosim.flow.sources import list_sources
     from quant.configs import CONFIGS
+    from quant.options import OPTIONS
     from quant.recipes import RECIPES
     from reports.table import Column, Table
 
@@ -41,6 +42,12 @@ def models(args: argparse.Namespace) -> int:
         (Column("name", "name"), Column("about", "about")),
         tuple((r.name, r.about) for r in RECIPES.values()),
     )
+    options = Table(
+        "options",
+        "Options behind a recipe's name, such as w4a4+rotate-bc+qronos",
+        (Column("name", "name"), Column("about", "about"), Column("chooses", "chooses")),
+        tuple((n, about, what) for n, (about, _, what) in OPTIONS.items()),
+    )
     sizes = Table(
         "sizes",
         "Published sizes, for `cosim simulate` without their weights",
@@ -51,7 +58,7 @@ def models(args: argparse.Namespace) -> int:
         ),
         tuple((n, c.hidden_size, c.num_hidden_layers) for n, c in CONFIGS.items()),
     )
-    return print_tables(args, (found, recipes, sizes))
+    return print_tables(args, (found, recipes, options, sizes))
 
 
 def machine_options(parser: argparse.ArgumentParser) -> None:

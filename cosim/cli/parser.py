@@ -12,7 +12,7 @@ DESCRIPTION = (
     "Turn a trained sequence model into one integer graph; run it, price it, report on it."
 )
 EPILOG = "Start with `cosim demo`. Exit status: 0 fine, 1 bits differ, 2 bad input, 130 stopped."
-RECIPE_HELP = "recipe, such as w4a4 or w4a4-rtn; `cosim models` lists them"
+RECIPE_HELP = "recipe, such as w4a4 or w4a4-rtn+state24; `cosim models` lists them"
 MOST_THREADS = 256  # beyond any use here, and below what a system refuses to start
 OBJECTIVES = ("latency", "throughput", "energy", "area")
 GRAPH_HELP = "a graph folder, or a run folder together with --recipe"

@@ -1,0 +1,84 @@
+"""Change a recipe by options behind its name, such as `w4a4+rotate-bc+qronos`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from cosim.ir.errors import UserError
+from quant.formats import StateFormat
+from quant.passes.draft import Pass
+from quant.passes.lower_graph import LowerGraph
+from quant.passes.quantise_weights import QuantiseWeights, Rounding
+from quant.passes.rotate_online import RotateState
+from quant.weights import ScaleKind
+
+Passes = tuple[Pass, ...]
+Change = Callable[[Passes], Passes]
+
+
+def _rotate_bc(passes: Passes) -> Passes:
+    at = next(k for k, p in enumerate(passes) if isinstance(p, QuantiseWeights))
+    return (*passes[:at], RotateState(), *passes[at:])
+
+
+def _rounding(rounding: Rounding) -> Change:
+    return lambda passes: tuple(
+        replace(p, rounding=rounding) if isinstance(p, QuantiseWeights) else p for p in passes
+    )
+
+
+def _scale(scale: ScaleKind) -> Change:
+    def change(p: Pass) -> Pass:
+        if not isinstance(p, QuantiseWeights):
+            return p
+        kinds = tuple((kind, replace(fmt, scale=scale)) for kind, fmt in p.kinds)
+        return replace(p, default=replace(p.default, scale=scale), kinds=kinds)
+
+    return lambda passes: tuple(change(p) for p in passes)
+
+
+def _state(state: StateFormat) -> Change:
+    def change(p: Pass) -> Pass:
+        if not isinstance(p, LowerGraph):
+            return p
+        return replace(p, ssm=replace(p.ssm, state=state, channel_state=state))
+
+    return lambda passes: tuple(change(p) for p in passes)
+
+
+# name: (what it is, the change, what it chooses: of these, one)
+OPTIONS: dict[str, tuple[str, Change, str]] = {
+    "rotate-bc": ("rotate B and C along the state axis (Mamba-2)", _rotate_bc, "rotation"),
+    "nearest": ("weights rounded to nearest", _rounding("nearest"), "rounding"),
+    "gptq": ("weights rounded by GPTQ", _rounding("gptq"), "rounding"),
+    "qronos": ("weights rounded by Qronos", _rounding("qronos"), "rounding"),
+    "pot": ("weight scales are powers of two", _scale("pot"), "scales"),
+    "two-term": ("weight scales are sums of two powers of two", _scale("two_term"), "scales"),
+    "integer": ("weight scales have integer multipliers", _scale("integer"), "scales"),
+    "state8": ("states of 8 bits, a power of two per group", _state("int8 group"), "states"),
+    "state16": ("states of 16 bits", _state("int16"), "states"),
+    "state24": ("states of 24 bits", _state("int24"), "states"),
+}
+
+
+def changed(name: str, passes: Passes, options: list[str]) -> Passes:
+    """Return the passes with the options of a recipe's name; raise UserError for wrong ones."""
+    chosen: dict[str, str] = {}
+    for option in options:
+        if option not in OPTIONS:
+            raise UserError(
+                f"recipe {name!r}: no option {option!r}; there are {', '.join(OPTIONS)}"
+            )
+        _, change, what = OPTIONS[option]
+        if what in chosen:
+            raise UserError(
+                f"recipe {name!r}: {chosen[what]!r} and {option!r} both choose the {what}; keep one"
+            )
+        chosen[what] = option
+        if not any(isinstance(p, LowerGraph) for p in passes):
+            raise UserError(
+                f"recipe {name!r}: options change our own recipes only; give the name without them"
+            )
+        passes = change(passes)
+    return passes
