@@ -7,7 +7,7 @@ e head dim. Query head i reads key head i // (h / g).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf, sqrt
+from math import inf
 
 import torch
 from torch import Tensor
@@ -55,14 +55,14 @@ def visible(queries: int, keys: int, window: int | None) -> Tensor:
     return seen if window is None else seen & (key > at - window)
 
 
-def attend(q: Tensor, cache: Cache, mask: Tensor) -> Tensor:
-    """Return softmax(q k^T / sqrt(e)) v over the keys that the mask [t, s] lets through.
+def attend(q: Tensor, cache: Cache, mask: Tensor, scale: float) -> Tensor:
+    """Return softmax(scale q k^T) v over the keys that the mask [t, s] lets through.
 
     q [b, h, t, e] -> [b, h, t, e].
     """
     share = q.shape[1] // cache.keys.shape[1]
     keys = cache.keys.repeat_interleave(share, dim=1)
     values = cache.values.repeat_interleave(share, dim=1)
-    scores = q @ keys.transpose(-1, -2) / sqrt(q.shape[-1])
+    scores = q @ keys.transpose(-1, -2) * scale
     weights: Tensor = scores.masked_fill(~mask, -inf).softmax(-1)
     return weights @ values

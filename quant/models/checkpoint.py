@@ -28,7 +28,11 @@ _ROUNDINGS = {
     "bfloat16": torch.bfloat16,
 }
 # What the families call the table that a tied head shares.
-EMBEDDINGS = ("backbone.embeddings.weight", "model.embed_tokens.weight")
+EMBEDDINGS = (
+    "backbone.embeddings.weight",
+    "model.embed_tokens.weight",
+    "transformer.wte.weight",
+)
 
 
 @dataclass(frozen=True)

@@ -248,7 +248,9 @@ def _attention(
 
     q, k, v = rotate_pairs(heads("q"), angles), rotate_pairs(heads("k"), angles), heads("v")
     cache = Cache(torch.cat([before.keys, k], dim=2), torch.cat([before.values, v], dim=2))
-    attended = visit(tap, f"{at}.attended", attend(q, cache, mask).transpose(1, 2).flatten(-2))
+    attended = visit(
+        tap, f"{at}.attended", attend(q, cache, mask, e**-0.5).transpose(1, 2).flatten(-2)
+    )
     return visit(tap, f"{at}.out", linear(model.weights, f"{part}.o_proj", attended)), cache
 
 

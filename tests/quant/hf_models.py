@@ -2,6 +2,8 @@
 
 import torch
 from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
     Mamba2Config,
@@ -73,6 +75,22 @@ MISTRAL_CASES = {
 }
 
 
+GPT2_BASE = {"vocab_size": 101, "n_positions": 80, "n_embd": 36, "n_layer": 2, "n_head": 6}
+GPT2_CASES = {
+    "as it was": {},
+    "inner 43, untied": {"n_inner": 43, "tie_word_embeddings": False},
+    "scores unscaled": {"scale_attn_weights": False},
+    "scores scaled by layer": {"scale_attn_by_inverse_layer_idx": True, "n_layer": 3},
+    "exact gelu, epsilon": {"activation_function": "gelu", "layer_norm_epsilon": 0.3},
+    "relu, one head": {"activation_function": "relu", "n_head": 1, "n_layer": 1},
+}
+
+
+def random_gpt2(case: str, seed: int = 0) -> GPT2LMHeadModel:
+    """Return the GPT-2 of a case, in float32 and evaluation mode."""
+    return randomised(GPT2LMHeadModel(GPT2Config(**GPT2_BASE | GPT2_CASES[case])), seed)
+
+
 def random_llama(case: str, seed: int = 0) -> LlamaForCausalLM | MistralForCausalLM:
     """Return the Llama or Mistral of a case, in float32 and evaluation mode."""
     if case in MISTRAL_CASES:
@@ -97,7 +115,16 @@ def randomised(model: PreTrainedModel, seed: int) -> PreTrainedModel:
     with torch.no_grad():
         for name, value in model.named_parameters():
             noise = torch.randn(value.shape, generator=generator)
-            if name.endswith(("norm.weight", "norm_f.weight", "layernorm.weight")):
+            if name.endswith(
+                (
+                    "norm.weight",
+                    "norm_f.weight",
+                    "layernorm.weight",
+                    "ln_1.weight",
+                    "ln_2.weight",
+                    "ln_f.weight",
+                )
+            ):
                 value.copy_(1 + 0.3 * noise)
             elif value.dim() >= 2 and "A_log" not in name:
                 value.copy_(noise / value.shape[-1] ** 0.5)
