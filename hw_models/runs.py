@@ -1,4 +1,3 @@
-# ruff: noqa: ANN001, ANN201
 """Write firings as runs of one kind each, as few as there can be, compiled by numba."""
 
 from __future__ import annotations
@@ -8,7 +7,9 @@ from numba import njit
 
 
 @njit(cache=True)
-def burst_runs(index, times, burst, over, under, free):  # type: ignore[no-untyped-def]
+def burst_runs(
+    index: np.ndarray, times: np.ndarray, burst: int, over: int, under: int, free: int
+) -> np.ndarray:
     """Return the kind, the interval and the length of each run of paced firings, [3, runs].
 
     `index`, `times`: the runs of a program. Bursts start as `cosim.machine.service.beat_cycle`
@@ -42,7 +43,7 @@ def burst_runs(index, times, burst, over, under, free):  # type: ignore[no-untyp
 
 
 @njit(cache=True)
-def pairs_of(first, second):  # type: ignore[no-untyped-def]
+def pairs_of(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the different pairs of two arrays as they come, [2, n], and each place's pair."""
     pairs = np.empty((2, 8), np.int64)
     number = np.empty(first.size, np.int64)
@@ -64,7 +65,7 @@ def pairs_of(first, second):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def coded_runs(flags, last_differs):  # type: ignore[no-untyped-def]
+def coded_runs(flags: np.ndarray, last_differs: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Write rows of flags [n, rows] as runs: the different codes, each run's among them, its rows.
 
     Bit k of a row's code is flags[k]; bit n is set in the last row where `last_differs`. Codes are

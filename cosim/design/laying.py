@@ -1,4 +1,3 @@
-# ruff: noqa: ANN001, ANN201
 """Place loads, steps and emissions on rows, compiled by numba: the loops of `lay_rows`.
 
 A search lays thousands of designs out, and each has rows of its own.
@@ -11,7 +10,7 @@ from numba import njit
 
 
 @njit(cache=True)
-def rows_of_steps(needs, steps):  # type: ignore[no-untyped-def]
+def rows_of_steps(needs: np.ndarray, steps: int) -> np.ndarray:
     """Return the row of each step; needs [FIFOs, steps]: beats to be popped with each step.
 
     A step pops one beat of each FIFO; where it needs more, rows that only load go before it.
@@ -29,7 +28,7 @@ def rows_of_steps(needs, steps):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def pops_of_rows(needs, row_of, total):  # type: ignore[no-untyped-def]
+def pops_of_rows(needs: np.ndarray, row_of: np.ndarray, total: int) -> np.ndarray:
     """Return in which rows each FIFO is popped, [FIFOs, total]: up to its step, one a row."""
     found = np.zeros((needs.shape[0], total), np.bool_)
     for fifo in range(needs.shape[0]):
@@ -43,7 +42,7 @@ def pops_of_rows(needs, row_of, total):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def rows_of_beats(row_of, steps, flags):  # type: ignore[no-untyped-def]
+def rows_of_beats(row_of: np.ndarray, steps: np.ndarray, flags: np.ndarray) -> np.ndarray:
     """Return the row in which each beat of a value leaves; -1: it goes nowhere.
 
     `steps`: with which step each beat is complete; flags [FIFOs, beats]: where it goes. Beats leave
@@ -62,7 +61,7 @@ def rows_of_beats(row_of, steps, flags):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def pushes_of_rows(at, flags, total):  # type: ignore[no-untyped-def]
+def pushes_of_rows(at: np.ndarray, flags: np.ndarray, total: int) -> np.ndarray:
     """Return in which rows each FIFO is pushed, [FIFOs, total]."""
     found = np.zeros((flags.shape[0], total), np.bool_)
     for fifo in range(flags.shape[0]):
