@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
+
+from cosim.ir.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,40 @@ class Cache:
 
     keys: Tensor
     values: Tensor
+
+    def extended(self, keys: Tensor, values: Tensor) -> Cache:
+        """Return the cache with the keys and values of new tokens, [b, g, t, e], behind."""
+        return Cache(torch.cat([self.keys, keys], dim=2), torch.cat([self.values, values], dim=2))
+
+
+State: TypeAlias = tuple[Cache, ...]
+"""The caches of all layers: what passes from one token to the next."""
+
+
+def empty_state(like: Tensor, layers: int, batch: int, heads: int, head_dim: int) -> State:
+    """Return the empty caches before the first token, of the kind of the weight `like`."""
+    empty = like.new_zeros(batch, heads, 0, head_dim)
+    return (Cache(empty, empty),) * layers
+
+
+def positions(state: State, tokens: Tensor, most: int, key: str) -> tuple[int, int]:
+    """Return the first position of tokens [b, t] after `state`, and the one behind the last.
+
+    Raises UserError for another batch than the state's, and past the `most` positions that the
+    config's `key` allows.
+    """
+    batch, first = state[0].keys.shape[0], state[0].keys.shape[2]
+    if batch != tokens.shape[0]:
+        raise UserError(
+            f"the state was made for a batch of {batch}, but tokens have the shape"
+            f" {list(tokens.shape)}; make it by initial_state(model, {tokens.shape[0]})."
+        )
+    end = first + tokens.shape[1]
+    if end > most:
+        raise UserError(
+            f"the text has {end} tokens, but the model was made for {most} ({key}); cut it."
+        )
+    return first, end
 
 
 def rope_angles(first: int, count: int, head_dim: int, theta: float) -> Tensor:

@@ -16,20 +16,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cosim.ir.errors import UserError
-from quant.models.attend import Cache, attend, visible
+from quant.models.attend import Cache, State, attend, empty_state, positions, visible
 from quant.models.causal import greedy, one_token
 from quant.models.checkpoint import Checkpoint, load_weights
 from quant.models.common import Tap, Weights, check_tokens, layer_norm, linear, visit
 from quant.models.fields import MOST_LAYERS, Fields
-
-State: TypeAlias = tuple[Cache, ...]
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu_new": partial(functional.gelu, approximate="tanh"),
@@ -139,8 +134,8 @@ def linears(model: Gpt2) -> list[tuple[str, str]]:
 def initial_state(model: Gpt2, batch: int) -> State:
     """Return the empty cache before the first token."""
     config, like = model.config, model.weights["transformer.ln_f.weight"]
-    empty = like.new_zeros(batch, config.n_head, 0, config.n_embd // config.n_head)
-    return (Cache(empty, empty),) * config.n_layer
+    e = config.n_embd // config.n_head
+    return empty_state(like, config.n_layer, batch, config.n_head, e)
 
 
 def advance(
@@ -152,18 +147,7 @@ def advance(
     """
     config, weights = model.config, model.weights
     check_tokens(tokens, config.vocab_size)
-    first, batch = state[0].keys.shape[2], state[0].keys.shape[0]
-    if batch != tokens.shape[0]:
-        raise UserError(
-            f"the state was made for a batch of {batch}, but tokens have the shape"
-            f" {list(tokens.shape)}; make it by initial_state(model, {tokens.shape[0]})."
-        )
-    end = first + tokens.shape[1]
-    if end > config.n_positions:
-        raise UserError(
-            f"the text has {end} tokens, but the model was made for {config.n_positions}"
-            " (n_positions); cut it."
-        )
+    first, end = positions(state, tokens, config.n_positions, "n_positions")
     mask = visible(tokens.shape[1], end, None)
     residual = weights["transformer.wte.weight"][tokens]
     residual = visit(tap, "embed", residual + weights["transformer.wpe.weight"][first:end])
@@ -211,7 +195,7 @@ def _attention(
         x.unflatten(-1, (model.config.n_head, -1)).transpose(1, 2)
         for x in projected.chunk(3, dim=-1)
     )
-    cache = Cache(torch.cat([before.keys, k], dim=2), torch.cat([before.values, v], dim=2))
+    cache = before.extended(k, v)
     attended = attend(q, cache, mask, model.config.scale(i)).transpose(1, 2).flatten(-2)
     attended = visit(tap, f"{at}.attended", attended)
     return visit(tap, f"{at}.out", linear(model.weights, f"{part}.c_proj", attended)), cache

@@ -14,20 +14,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
 from cosim.ir.errors import UserError
-from quant.models.attend import Cache, attend, rope_angles, rotate_pairs, visible
+from quant.models.attend import (
+    Cache,
+    State,
+    attend,
+    empty_state,
+    positions,
+    rope_angles,
+    rotate_pairs,
+    visible,
+)
 from quant.models.causal import greedy, one_token
 from quant.models.checkpoint import Checkpoint, load_weights
 from quant.models.common import Tap, Weights, check_tokens, linear, rms_norm, visit
 from quant.models.fields import MOST_LAYERS, Fields
-
-State: TypeAlias = tuple[Cache, ...]
 
 
 @dataclass(frozen=True)
@@ -176,8 +181,9 @@ def linears(model: Llama) -> list[tuple[str, str]]:
 def initial_state(model: Llama, batch: int) -> State:
     """Return the empty cache before the first token."""
     config, like = model.config, model.weights["model.norm.weight"]
-    empty = like.new_zeros(batch, config.num_key_value_heads, 0, config.head_dim)
-    return (Cache(empty, empty),) * config.num_hidden_layers
+    return empty_state(
+        like, config.num_hidden_layers, batch, config.num_key_value_heads, config.head_dim
+    )
 
 
 def advance(
@@ -189,18 +195,7 @@ def advance(
     """
     config, weights = model.config, model.weights
     check_tokens(tokens, config.vocab_size)
-    first, batch = state[0].keys.shape[2], state[0].keys.shape[0]
-    if batch != tokens.shape[0]:
-        raise UserError(
-            f"the state was made for a batch of {batch}, but tokens have the shape"
-            f" {list(tokens.shape)}; make it by initial_state(model, {tokens.shape[0]})."
-        )
-    end = first + tokens.shape[1]
-    if end > config.max_position_embeddings:
-        raise UserError(
-            f"the text has {end} tokens, but the model was made for"
-            f" {config.max_position_embeddings} (max_position_embeddings); cut it."
-        )
+    first, end = positions(state, tokens, config.max_position_embeddings, "max_position_embeddings")
     angles = rope_angles(first, tokens.shape[1], config.head_dim, config.rope_theta)
     mask = visible(tokens.shape[1], end, config.sliding_window)
     residual = visit(tap, "embed", weights["model.embed_tokens.weight"][tokens])
@@ -247,7 +242,7 @@ def _attention(
         return x.unflatten(-1, (-1, e)).transpose(1, 2)
 
     q, k, v = rotate_pairs(heads("q"), angles), rotate_pairs(heads("k"), angles), heads("v")
-    cache = Cache(torch.cat([before.keys, k], dim=2), torch.cat([before.values, v], dim=2))
+    cache = before.extended(k, v)
     attended = visit(
         tap, f"{at}.attended", attend(q, cache, mask, e**-0.5).transpose(1, 2).flatten(-2)
     )
