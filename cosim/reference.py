@@ -10,7 +10,7 @@ import numpy as np
 
 from cosim.ir.errors import InternalError, UserError
 from cosim.ir.graph import Graph
-from cosim.ir.model import Model
+from cosim.ir.model import Model, Segment
 from cosim.ir.numerics import saturate
 
 States = dict[str, np.ndarray]
@@ -64,6 +64,11 @@ def initial_states(model: Model, batch: tuple[int, ...] = ()) -> States:
             shape = (*batch, *state.type.shape)
             first[f"{seg.name}/{name}"] = np.broadcast_to(data, shape).astype(np.int64)
     return first
+
+
+def begin_of(segment: Segment, state: str) -> str:
+    """Return the `segment/state` from whose present value a state of a segment starts."""
+    return segment.states_from.get(state, f"{segment.name}/{state}")
 
 
 def check_states(
@@ -178,7 +183,7 @@ def run(
         ]
         seen = sorted({*wanted, *graph.outputs.values()})
         traces: dict[str, list[np.ndarray]] = {n: [] for n in seen}
-        local = {n: current[f"{seg.name}/{n}"] for n in graph.states}
+        local = {n: current[begin_of(seg, n)] for n in graph.states}
         count: Counter[str] = Counter()
         order = range(total) if seg.direction == "forward" else range(time - 1, -1, -1)
         for t in order:

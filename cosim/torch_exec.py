@@ -21,7 +21,7 @@ from cosim.ir.model import Model, Segment
 from cosim.kernels.matmul import check_products
 from cosim.kernels.rows import carrier
 from cosim.kernels.runner import GraphRunner, Values
-from cosim.reference import Run, check_inputs, check_keep, check_states, check_weights
+from cosim.reference import Run, begin_of, check_inputs, check_keep, check_states, check_weights
 
 Arrays = dict[str, np.ndarray]
 
@@ -140,9 +140,7 @@ class TorchExecutor:
             if n not in graph.consts and (keep is None or f"{seg.name}/{n}" in keep)
         }
         begin = {
-            n: torch.from_numpy(part.states[f"{seg.name}/{n}"]).to(
-                self.device, carrier(s.type.peak)
-            )
+            n: torch.from_numpy(part.states[begin_of(seg, n)]).to(self.device, carrier(s.type.peak))
             for n, s in graph.states.items()
         }
         local: Counter[str] = Counter()

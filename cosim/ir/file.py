@@ -105,6 +105,7 @@ def _model_json(model: Model) -> dict[str, Any]:
                 "look_ahead": s.look_ahead,
                 "wires": dict(s.wires),
                 "graph": _graph_json(s.graph),
+                **({"states_from": dict(s.states_from)} if s.states_from else {}),
             }
             for s in model.segments
         ],
@@ -190,6 +191,7 @@ def _model_of(
             wires=s["wires"],
             direction=s["direction"],
             look_ahead=s["look_ahead"],
+            states_from=s.get("states_from", {}),
         )
         for s in data["segments"]
     )

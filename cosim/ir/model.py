@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from cosim.ir.errors import InternalError
@@ -20,6 +20,8 @@ class Segment:
     `wires` maps each graph input to a sequence: an input of the model, or `segment.output` of an
     earlier segment. With `look_ahead` = L the graph reads L steps of zeros after the window's end
     and the first L of its outputs are dropped, so that output t has seen input t + L.
+    `states_from` maps states to `segment/state`s of earlier segments: they start from what those
+    were after the window, as bidirectional attention reads a cache that was filled before.
     """
 
     name: str
@@ -27,6 +29,7 @@ class Segment:
     wires: Mapping[str, str]
     direction: Direction = "forward"
     look_ahead: int = 0
+    states_from: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Model:
         """Check that every wire and output is fed by something earlier that fits it."""
         known: dict[str, TensorType] = dict(self.inputs)
         keys: set[str] = set()
+        ended: dict[str, TensorType] = {}
         for seg in self.segments:
             # Runs and files name values `segment/value`: no two may share such a name.
             own = {f"{seg.name}/{value}" for value in seg.graph.types}
@@ -69,6 +73,8 @@ class Model:
                         f"segment {seg.name!r}: input {name!r} is {want}, but look-ahead reads "
                         "zeros past the end"
                     )
+            _check_begin(seg, ended)
+            ended.update({f"{seg.name}/{n}": s.type for n, s in seg.graph.states.items()})
             for out, value in seg.graph.outputs.items():
                 if f"{seg.name}.{out}" in known:
                     raise InternalError(
@@ -82,7 +88,10 @@ class Model:
     @property
     def is_causal(self) -> bool:
         """Tell whether the model can run token by token: one pass forward, no look-ahead."""
-        return all(s.direction == "forward" and s.look_ahead == 0 for s in self.segments)
+        return all(
+            s.direction == "forward" and s.look_ahead == 0 and not s.states_from
+            for s in self.segments
+        )
 
     @property
     def has_weights(self) -> bool:
@@ -125,7 +134,21 @@ class Model:
         for s in self.segments:
             wires = ", ".join(f"{k} <- {v}" for k, v in s.wires.items())
             ahead = f", look-ahead {s.look_ahead}" if s.look_ahead else ""
-            lines.append(f"segment {s.name} {s.direction}{ahead}: {wires}")
+            begin = "".join(f", {k} from {v}" for k, v in s.states_from.items())
+            lines.append(f"segment {s.name} {s.direction}{ahead}{begin}: {wires}")
             lines.append(s.graph.text().rstrip("\n"))
         lines += [f"output {n} = {v}" for n, v in self.outputs.items()]
         return "\n".join(lines) + "\n"
+
+
+def _check_begin(seg: Segment, ended: Mapping[str, TensorType]) -> None:
+    """Raise InternalError where a state starts from what is no earlier state of its type."""
+    for name, source in seg.states_from.items():
+        if name not in seg.graph.states or source not in ended:
+            raise InternalError(f"segment {seg.name!r}: state {name!r} starts from {source!r}")
+        got, want = ended[source], seg.graph.states[name].type
+        fits = (got.dtype, got.shape) == (want.dtype, want.shape)
+        if not fits or got.lo < want.lo or got.hi > want.hi:
+            raise InternalError(
+                f"segment {seg.name!r}: state {name!r} is {want}, starts from {got}"
+            )

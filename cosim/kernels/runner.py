@@ -173,6 +173,13 @@ class GraphRunner:
         clipped: Counter[str],
         count: bool,
     ) -> None:
+        if not step.all_nodes and self.graph.states[step.states[0]].next == step.states[0]:
+            # A state that is only read, such as a cache that an earlier segment filled.
+            (name,) = step.states
+            held = states[name]
+            values[name] = held[:, None].expand(-1, time, *held.shape[1:])
+            ends[name] = held
+            return
         only = step.nodes[0].op if len(step.nodes) == 1 and len(step.states) == 1 else None
         if isinstance(only, Push):
             run_push(step, values, states, ends, wanted)
