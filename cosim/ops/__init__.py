@@ -5,12 +5,16 @@ from __future__ import annotations
 from cosim.ir.op import Op
 from cosim.ops.add import Add
 from cosim.ops.argmax import Argmax
+from cosim.ops.attend import Attend
+from cosim.ops.cache_write import CacheWrite
 from cosim.ops.center import Center
 from cosim.ops.clip import Clip
 from cosim.ops.concat import Concat
 from cosim.ops.contract import Contract
+from cosim.ops.count import Count
 from cosim.ops.decay_update import DecayUpdate
 from cosim.ops.dequantize import Dequantize
+from cosim.ops.divide import Divide
 from cosim.ops.embed import Embed
 from cosim.ops.fir import Fir
 from cosim.ops.group_read import GroupRead
@@ -40,12 +44,16 @@ from cosim.ops.truncate import Truncate
 ALL: tuple[type[Op], ...] = (
     Add,
     Argmax,
+    Attend,
+    CacheWrite,
     Center,
     Clip,
     Concat,
     Contract,
+    Count,
     DecayUpdate,
     Dequantize,
+    Divide,
     Embed,
     Fir,
     GroupRead,
@@ -79,12 +87,16 @@ __all__ = [
     "OPS",
     "Add",
     "Argmax",
+    "Attend",
+    "CacheWrite",
     "Center",
     "Clip",
     "Concat",
     "Contract",
+    "Count",
     "DecayUpdate",
     "Dequantize",
+    "Divide",
     "Embed",
     "Fir",
     "GroupRead",
