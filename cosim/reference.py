@@ -12,6 +12,7 @@ from cosim.ir.errors import InternalError, UserError
 from cosim.ir.graph import Graph
 from cosim.ir.model import Model, Segment
 from cosim.ir.numerics import saturate
+from cosim.ops.count import Count
 
 States = dict[str, np.ndarray]
 
@@ -100,6 +101,21 @@ def check_states(
     return first
 
 
+def check_room(model: Model, states: Mapping[str, np.ndarray], time: int) -> None:
+    """Raise UserError where a window of `time` tokens would pass the limit of a counter."""
+    for seg in model.segments:
+        counters = {n.name: n.op.limit for n in seg.graph.nodes if isinstance(n.op, Count)}
+        for name, state in seg.graph.states.items():
+            limit, done = counters.get(state.next), int(np.max(states[f"{seg.name}/{name}"]))
+            total = time + seg.look_ahead
+            if limit is not None and done + total > limit:
+                raise UserError(
+                    f"model {model.name}: {done} tokens came before and {total} are to follow, but "
+                    f"its context ends after {limit} (state {seg.name}/{name}); begin anew, or "
+                    f"give at most {limit - done}"
+                )
+
+
 def check_keep(model: Model, keep: Collection[str] | None) -> None:
     """Raise InternalError where `keep` names anything but `segment/value`s that change."""
     known = {
@@ -169,6 +185,7 @@ def run(
     batch, time = lead[:-1], lead[-1]
     check_keep(model, keep)
     current = check_states(model, states, batch)
+    check_room(model, current, time)
     axis = len(batch)
     sequences = {n: np.asarray(inputs[n]).astype(np.int64) for n in model.inputs}
     clipped: Counter[str] = Counter()

@@ -21,7 +21,15 @@ from cosim.ir.model import Model, Segment
 from cosim.kernels.matmul import check_products
 from cosim.kernels.rows import carrier
 from cosim.kernels.runner import GraphRunner, Values
-from cosim.reference import Run, begin_of, check_inputs, check_keep, check_states, check_weights
+from cosim.reference import (
+    Run,
+    begin_of,
+    check_inputs,
+    check_keep,
+    check_room,
+    check_states,
+    check_weights,
+)
 
 Arrays = dict[str, np.ndarray]
 
@@ -68,6 +76,7 @@ class TorchExecutor:
         flat = int(np.prod(batch, dtype=np.int64))
         check_keep(self.model, keep)
         current = check_states(self.model, states, batch)
+        check_room(self.model, current, time)
         # Without the compiled kernels torch's own threads have long loops to share.
         threads = torch.get_num_threads() if self.use_numba else 1
         bounds = np.linspace(0, flat, min(threads, flat) + 1).astype(int).tolist()

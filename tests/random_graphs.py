@@ -12,10 +12,14 @@ from cosim.ir.model import Model, Segment
 from cosim.ir.types import TensorType, i, u
 from cosim.ops import (
     Add,
+    Attend,
+    CacheWrite,
     Clip,
     Contract,
+    Count,
     DecayUpdate,
     Dequantize,
+    Divide,
     Fir,
     GroupScale,
     Mul,
@@ -121,6 +125,36 @@ class StateGrower(ShiftGrower):
         got = self.put(Add(dtype), s, self.constant(-3, 9, shape))
         assert got is not None
         self.b.update(s, got)
+
+    def grow_cache(self) -> None:
+        """Keep keys and values in a ring, and attend to them, now and then twice."""
+        n, groups, size, width = (self.integer(1, most) for most in (7, 2, 4, 3))
+        at = self.b.state(self.fresh("position"), TensorType(u(14), (), 0, 9000))
+        self.b.update(at, self.b.add(self.fresh("count"), Count(9000), at))
+        caches = []
+        for wide in (size, width):
+            row = self.operand((groups, wide))
+            name = self.b.state(
+                self.fresh("cache"), TensorType.full(self.type(row).dtype, (n, groups, wide))
+            )
+            written = self.b.add(self.fresh("cache_write"), CacheWrite(), name, row, at)
+            self.b.update(name, written)
+            caches.append(written)
+        for _ in range(self.integer(1, 2)):
+            q = self.operand((groups * self.integer(1, 3), size))
+            heads = self.type(q).shape[:1]
+            more = [self.constant(0, 999, heads)]
+            alibi = self.integer(0, 2) == 0
+            if alibi:
+                more.append(self.constant(0, 5000, heads))
+            window, dilation = self.integer(1, n), self.integer(1, 3)
+            op = Attend(self.integer(1, 4), self.integer(6, 22), window, dilation, alibi=alibi)
+            sums = self.put(op, q, *caches, at, *more)
+            if sums is not None:
+                self.moving.remove(sums)
+                self.add(Divide(self.integer(0, 9), self.integer(1, 300), i(16)), sums)
+        if self.integer(0, 2) == 0:
+            self.moving.append(caches[self.integer(0, 1)])
 
     def grow_delay(self) -> None:
         """Delay a value by two tokens: a state that is fed by a state."""

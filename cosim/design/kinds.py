@@ -12,16 +12,23 @@ Kind = Literal[
 KINDS: tuple[str, ...] = get_args(Kind)
 Carrier = Kind | Literal["wire"]
 
+# Operators whose unit is still to be built: a Design of a graph that has them is refused.
+WITHOUT_UNIT = ("attend", "cache_write", "count", "divide")
+
 # `wire`: only names elements anew, so that no unit is needed.
 KIND_OF_OP: dict[str, Carrier] = {
     "add": "vector",
     "argmax": "vector",
+    "attend": "state",
+    "cache_write": "memory",
     "center": "norm",
     "clip": "vector",
     "concat": "wire",
     "contract": "state",
+    "count": "vector",
     "decay_update": "state",
     "dequantize": "vector",
+    "divide": "vector",
     "embed": "memory",
     "fir": "fir",
     "group_read": "state",
@@ -54,11 +61,15 @@ KIND_OF_OP: dict[str, Carrier] = {
 STAGES: dict[str, int] = {
     "add": 2,
     "argmax": 2,
+    "attend": 4,
+    "cache_write": 1,
     "center": 3,
     "clip": 1,
     "contract": 3,
+    "count": 2,
     "decay_update": 5,
     "dequantize": 2,
+    "divide": 12,
     "embed": 1,
     "fir": 3,
     "group_read": 10,
@@ -89,8 +100,8 @@ ROOT_STAGES = 10
 
 def carrier_of(op: str, node: str) -> Carrier:
     """Return the kind of unit that carries an operator; raise UserError where there is none."""
-    if op not in KIND_OF_OP:
-        known = ", ".join(sorted(KIND_OF_OP))
+    if op not in KIND_OF_OP or op in WITHOUT_UNIT:
+        known = ", ".join(sorted(set(KIND_OF_OP) - set(WITHOUT_UNIT)))
         raise UserError(
             f"node {node!r}: no hardware unit carries operator {op!r} (they carry {known}); add it "
             "to a unit, or keep the node out of the hardware model"

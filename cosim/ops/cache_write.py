@@ -33,12 +33,12 @@ class CacheWrite(Op):
         """Keep every row but the one of the position."""
         cache, row, position = inputs
         xp = namespace(cache)
-        axes = row.ndim - position.ndim
+        axes = cache.ndim - 1 - position.ndim
         n = cache.shape[position.ndim]
         places = xp.arange(n, dtype=cache.dtype, device=cache.device)
         hit = xp.remainder(position, n)[..., None] == places
         hit = xp.reshape(hit, (*hit.shape, *(1,) * axes))
-        return xp.where(hit, xp.expand_dims(row, axis=position.ndim), cache)
+        return xp.where(hit, xp.expand_dims(row, axis=-axes - 1), cache)
 
     def peak(self, inputs: Types) -> int:
         """Bound the values and the places."""

@@ -41,6 +41,10 @@ def stages_by_design(op, types) -> int:
     size = types[0].shape[-1] if types[0].shape else 1
     if op.name in {"argmax", "contract"}:
         return own + tree_stages(size)
+    if op.name == "cache_write":
+        return own + rounds(types[2].hi, types[0].shape[0])
+    if op.name == "attend":
+        return attend_stages(op, types)
     if op.name == "group_read":
         size = types[0].shape[-2]
         return own + tree_stages(min(op.group, size)) + tree_stages(size)
@@ -55,6 +59,33 @@ def stages_by_design(op, types) -> int:
     if op.name in {"rms_norm", "rms_table", "center"}:
         return norm_times.stages(op.name, size) - 1
     return own
+
+
+def rounds(most: int, places: int) -> int:
+    """Return the stages of a remainder: one for each bit of the rounds there may be."""
+    return (most // places).bit_length()
+
+
+def attend_stages(op, types) -> int:
+    """Follow one head from its operands to its sums, tile after tile."""
+    places, size = types[1].shape[0], types[0].shape[-1]
+    newest = types[3] if op.causal else types[-1]
+    far = rounds(newest.hi, places) + 2
+    farthest = places - 1 if op.causal else max(places - 1, types[3].hi)
+    ready = far + 1
+    if op.dilation > 1:
+        ready = max(ready, far + rounds(farthest, op.dilation) + 1)
+    scaled = 2 + tree_stages(size) + 1
+    scaled = max(scaled, far + 1) if op.alibi else scaled
+    ready = max(ready, scaled + STAGES["attend"] - 1)
+    top = summed = None
+    for start in range(0, places, op.tile):
+        tile = min(op.tile, places - start)
+        best = ready + 1 + tree_stages(tile)
+        top = best if top is None else max(best, top) + 1
+        terms = top + 4 + 2 + tree_stages(tile)
+        summed = terms if summed is None else max(terms, max(summed, top + 1) + 2) + 1
+    return summed
 
 
 def every_token(types, fixed):

@@ -1,0 +1,127 @@
+"""Caches of keys and values in runs: the end of the context, rings, windows that continue."""
+
+import numpy as np
+import pytest
+
+from cosim.compare import first_difference
+from cosim.ir.errors import UserError
+from cosim.ir.graph import GraphBuilder
+from cosim.ir.model import Model, Segment
+from cosim.ir.types import TensorType, i, u
+from cosim.ops import Attend, CacheWrite, Count, Divide
+from cosim.ops import Slice as Cut
+from cosim.ops.reshape import Reshape
+from cosim.reference import run
+from cosim.torch_exec import TorchExecutor
+from tests.ops.attention import softmax
+
+
+def decoder(places=5, context=40, tile=2, heads=4, groups=2, size=2, window=None, shared=False):
+    """Attend to the last `places` tokens; the input of a token holds q, k and v, side by side."""
+    b = GraphBuilder("step")
+    parts = {"q": (heads, size), "k": (groups, size), "v": (groups, size)}
+    total = sum(h * e for h, e in parts.values())
+    x = b.input("x", TensorType.full(i(8), (total,)))
+    at = b.state("position", TensorType(u(12), (), 0, context))
+    b.update(at, b.add("more", Count(context), at))
+    cut, start = {}, 0
+    for name, shape in parts.items():
+        stop = start + shape[0] * shape[1]
+        row = b.add(f"{name}.row", Cut(start, stop), x)
+        cut[name], start = b.add(name, Reshape((stop - start,), shape), row), stop
+    for name in "kv":
+        state = b.state(f"{name}.cache", TensorType.full(i(8), (places, groups, size)))
+        b.update(state, b.add(f"{name}.written", CacheWrite(), state, cut[name], at))
+    scale = b.const("scale", np.arange(heads) * 40 + 7, u(16))
+    op = Attend(tile, 6, window or places)
+    sums = b.add("sums", op, cut["q"], "k.written", "v.written", at, scale)
+    b.output("out", b.add("mean", Divide(8, 128, i(16)), sums))
+    if shared:  # a later layer reads the same cache with what this one found
+        again = b.add("again", Reshape((heads, size), (heads, size)), "q")
+        more = b.add("sums.2", op, again, "k.written", "v.written", at, scale)
+        b.output("out2", more)
+    types = {"in": b.types[x]}
+    outputs = {o: f"s.{o}" for o in ("out", *(["out2"] if shared else []))}
+    return Model("decoder", types, (Segment("s", b.build(), {"x": "in"}),), outputs)
+
+
+def tokens(model, seed, *lead, kind="random"):
+    t = model.inputs["in"]
+    rng = np.random.default_rng(seed)
+    if kind == "ends":
+        return {"in": np.where(rng.integers(2, size=(*lead, *t.shape)) == 1, t.lo, t.hi)}
+    return {"in": rng.integers(t.lo, t.hi, (*lead, *t.shape), endpoint=True)}
+
+
+def test_the_step_graph_attends_to_what_came_before():
+    """Against the plain list of all keys so far, the ring laid out by hand."""
+    model, x = decoder(), tokens(decoder(), 0, 13)
+    got = run(model, x, keep=["s/sums"]).values["s/sums"]
+    op, scale = Attend(2, 6, 5), [7, 47, 87, 127]
+    rows = x["in"].tolist()
+    ring = [[[0, 0], [0, 0]] for _ in range(5)], [[[0, 0], [0, 0]] for _ in range(5)]
+    for t, row in enumerate(rows):
+        q = [row[0:2], row[2:4], row[4:6], row[6:8]]
+        for which, first in ((0, 8), (1, 12)):
+            ring[which][t % 5] = [row[first : first + 2], row[first + 2 : first + 4]]
+        assert got[t].tolist() == softmax(op, q, ring[0], ring[1], t, scale)
+
+
+@pytest.mark.parametrize("use_numba", [None, False])
+@pytest.mark.parametrize("execute", ["reference", "torch"])
+def test_a_context_past_the_cache_is_refused_before_it_runs(execute, use_numba):
+    model = decoder(places=6, context=6)
+    go = TorchExecutor(model, use_numba=use_numba).run
+    if execute == "reference":
+        go = lambda *a: run(model, *a)  # noqa: E731
+    with pytest.raises(UserError, match=r"0 tokens came before and 7 are to follow, .* after 6 "):
+        go(tokens(model, 0, 7))
+    begun = go(tokens(model, 0, 2, 4))
+    with pytest.raises(UserError, match=r"4 tokens came before .*; begin anew, or give at most 2"):
+        go(tokens(model, 0, 2, 3), begun.states)
+    assert go(tokens(model, 0, 2, 2), begun.states).states["s/position"].tolist() == [6, 6]
+
+
+SHAPES = [
+    {},
+    {"places": 1, "context": 60},
+    {"places": 7, "context": 60, "tile": 3, "heads": 6, "groups": 1, "size": 4},
+    {"places": 16, "context": 60, "tile": 16, "heads": 3, "groups": 3, "size": 6, "window": 9},
+    {"places": 64, "context": 64, "tile": 8},
+    {"places": 6, "context": 64, "shared": True},
+]
+
+
+@pytest.mark.parametrize("use_numba", [None, False])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("kind", ["random", "ends"])
+def test_the_executor_equals_the_step_loop(shape, use_numba, kind):
+    """Whole windows, several sequences, and windows that continue at every place of the ring."""
+    model = decoder(**shape)
+    executor = TorchExecutor(model, use_numba=use_numba)
+    x = tokens(model, 1, 2, 40, kind=kind)
+    want = run(model, x, keep=None)
+    got = executor.run(x, keep=None)
+    assert first_difference(model, want.values, got.values) is None
+    assert all(np.array_equal(want.states[n], got.states[n]) for n in want.states)
+    lean = executor.run(x)
+    assert all(np.array_equal(want.outputs[n], lean.outputs[n]) for n in want.outputs)
+    assert all(np.array_equal(want.states[n], lean.states[n]) for n in want.states)
+    for cuts in ((0, 1, 2, 40), (0, 17, 23, 40)):
+        states, parts = None, []
+        for a, b in zip(cuts, cuts[1:], strict=False):
+            parts.append(executor.run({"in": x["in"][:, a:b]}, states))
+            states = parts[-1].states
+        for n, value in want.outputs.items():
+            assert np.array_equal(np.concatenate([p.outputs[n] for p in parts], axis=1), value)
+        assert all(np.array_equal(want.states[n], states[n]) for n in want.states)
+
+
+@pytest.mark.parametrize("use_numba", [None, False])
+def test_a_window_longer_than_a_chunk_of_tokens(use_numba):
+    model = decoder(places=9, context=4000, tile=4, heads=1, groups=1)
+    x = tokens(model, 2, 2500)
+    want = run(model, x)
+    got = TorchExecutor(model, use_numba=use_numba).run(x)
+    assert np.array_equal(want.outputs["out"], got.outputs["out"])
+    assert all(np.array_equal(want.states[n], got.states[n]) for n in want.states)
