@@ -26,7 +26,7 @@ from cosim.ir.numerics import Array, namespace, shift_floor, shift_round
 from cosim.ir.op import Op, Types, exact_type
 from cosim.ir.types import TensorType
 from cosim.ir.work import Work, pair
-from cosim.ops.masks import Mask, check_mask, mask_of, most_keys, positions_of, shown_keys
+from cosim.ops.masks import Mask, check_mask, most_keys, positions_of, shown_keys
 
 OCTAVE_BITS = 8
 TABLE_BITS = 16
@@ -65,7 +65,7 @@ class Attend(Op):
     @property
     def mask(self) -> Mask:
         """Return which keys count."""
-        return mask_of(self)
+        return Mask(self.tile, self.window, self.dilation, self.causal, self.blocks)
 
     def infer(self, inputs: Types) -> TensorType:
         """Bound by N weights of the largest value each."""

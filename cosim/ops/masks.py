@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -26,21 +25,6 @@ class Mask:
     def pairs(self) -> tuple[tuple[int, int], ...]:
         """Return the listed pairs of query tile and key tile."""
         return tuple(zip(self.blocks[::2], self.blocks[1::2], strict=True))
-
-
-class Masked(Protocol):
-    """Have the attributes of a mask, as the operators that attend do."""
-
-    tile: int
-    window: int
-    dilation: int
-    causal: bool
-    blocks: tuple[int, ...]
-
-
-def mask_of(op: Masked) -> Mask:
-    """Return the mask in an operator's attributes."""
-    return Mask(op.tile, op.window, op.dilation, op.causal, op.blocks)
 
 
 def check_mask(op: Op, mask: Mask, newest: TensorType, places: int) -> None:

@@ -114,7 +114,8 @@ def _row(
     out: TensorType, pipe: Pipe,
 ) -> list[Int]:  # fmt: skip
     """Return the numerators and the sum of one head."""
-    n, top = len(exponents), None
+    n = len(exponents)
+    top: Int | None = None
     sums: list[Int] = []
     for start in range(0, n, op.tile):
         inside = range(start, min(start + op.tile, n))
