@@ -105,7 +105,7 @@ def _exactness(run: Summary, tables: dict[str, Table]) -> str:
 def _hardware(run: Summary, tables: dict[str, Table]) -> str:
     if "speed" not in tables:
         return ""
-    parts = [table_html(tables["speed"])]
+    parts = [table_html(tables[name]) for name in ("speed", "published") if name in tables]
     recipes = [c.recipe for c in run.costs]
     parts.append(_choice(recipes))
     parts += [_of_recipe(run, costs) for costs in run.costs]

@@ -14,6 +14,7 @@ from reports import (
     latency,
     lengths,
     lints,
+    published,
     resources,
     roofline,
     storage,
@@ -31,6 +32,7 @@ from reports.latency import Speed, UnitUse
 from reports.lengths import LengthRow
 from reports.lints import LintRow, StepRow
 from reports.pareto import DesignSpace, counts_table, front_table
+from reports.published import PublishedRow
 from reports.resources import Resources
 from reports.roofline_units import UnitPoint, unit_points, unit_table
 from reports.storage import StorageRow
@@ -89,6 +91,7 @@ class Summary:
     storage: tuple[StorageRow, ...] = ()
     budget: tuple[ResourceRow, ...] = ()
     gpus: tuple[BaselineRow, ...] = ()
+    published: tuple[PublishedRow, ...] = ()
     costs: tuple[RecipeCosts, ...] = ()
     energy: tuple[EnergyPart, ...] = ()
     machine_constants: tuple[Constant, ...] = ()
@@ -114,6 +117,7 @@ class Summary:
             wires_units.table(self.wire_units),
             resources.table(self.resources),
             latency.speed_table(self.speeds),
+            published.table(self.published),
             energy.table(self.energy),
             latency.units_table(self.units),
             stalls_table(self.stalls),

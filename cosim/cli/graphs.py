@@ -59,6 +59,7 @@ def simulate(args: argparse.Namespace) -> int:
     facts = {"design": found.costs.design}
     if found.mapping:
         facts["mapper"] = found.mapping
+    facts["published_note"] = found.published_note
     return print_tables(args, found.tables(), facts)
 
 

@@ -24,12 +24,24 @@ from hw_models.mapper import Goal, Objective, map_model
 from hw_models.serve import serve
 from hw_models.simulate import Simulation
 from hw_models.storage import account
-from reports import baseline, budget, coverage, energy, latency, roofline, storage, workload
+from hw_models.validate.beside import Beside, beside
+from reports import (
+    baseline,
+    budget,
+    coverage,
+    energy,
+    latency,
+    published,
+    roofline,
+    storage,
+    workload,
+)
 from reports.baseline import BaselineRow
 from reports.budget import ResourceRow
 from reports.coverage import Coverage, OperatorRow
 from reports.energy import Constant, EnergyPart, Rule, refuse_mixed
 from reports.latency import Speed, UnitUse
+from reports.published import PublishedRow
 from reports.roofline import Ceilings, OperatorCost
 from reports.roofline_units import unit_points, unit_table
 from reports.storage import StorageRow
@@ -61,12 +73,16 @@ class Simulated:
     mapping: str
     notes: tuple[str, ...]
     budget: tuple[ResourceRow, ...]
+    published: tuple[PublishedRow, ...]
+    published_note: str
 
     def tables(self) -> tuple[Table, ...]:
-        """Return what `cosim simulate` prints, coverage first."""
+        """Return what `cosim simulate` prints, coverage first; nothing published, no such table."""
+        beside = (published.table(self.published, self.published_note),) if self.published else ()
         return (
             coverage.table((self.coverage,)),
             latency.speed_table((self.speed,)),
+            *beside,
             workload.table(self.phases, self.first_token_s, self.notes[-2:]),
             budget.table(self.budget),
             latency.units_table(self.units),
@@ -108,6 +124,7 @@ def simulate_graph(
         design, fifos = evaluator.design(depths.choices), depths.text()
     served = serve(model, machine, load, design)
     found = served.phases[0]
+    others = beside(model, machine, load, found)
     c = found.coverage
     constants = tuple(
         Constant(
@@ -175,8 +192,21 @@ def simulate_graph(
         mapping=mapping,
         notes=(*found.notes, fifos or unsized_text(found.design)),
         budget=tuple(_resources(recipe, found.design)),
+        published=tuple(_published(recipe, others)),
+        published_note=others.note,
     )
     return simulated, found.trace_events()
+
+
+def _published(recipe: str, found: Beside) -> Iterator[PublishedRow]:
+    for row in found.rows:
+        assert row.given is not None
+        assert row.modelled is not None
+        assert row.error is not None
+        yield PublishedRow(
+            recipe, row.design, f"{row.figure}, {row.unit}", row.given, row.modelled, row.error,
+            row.rests_on, row.source,
+        )  # fmt: skip
 
 
 def _resources(recipe: str, design: Design) -> Iterator[ResourceRow]:

@@ -84,6 +84,7 @@ def walk(request: Request, folder: RunFolder, space: DesignSpace | None = None) 
         storage=tuple(x for s in simulated.values() for x in s.storage),
         budget=tuple(x for s in simulated.values() for x in s.budget),
         gpus=tuple(x for s in simulated.values() for x in s.gpus),
+        published=tuple(x for s in simulated.values() for x in s.published),
         costs=tuple(s.costs for s in simulated.values()),
         energy=tuple(e for s in simulated.values() for e in s.energy),
         machine_constants=first.machine_constants if first else (),

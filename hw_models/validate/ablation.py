@@ -16,17 +16,8 @@ from cosim.machine import Machine, load_machine
 from hw_models.build import build_network
 from hw_models.dataflow import solve
 from hw_models.validate.buffers import as_buffers
-from hw_models.validate.lightmamba import (
-    INNER,
-    LAYERS,
-    PRODUCTS,
-    RELEASED,
-    REORDERED,
-    STATES,
-    WIDTHS,
-    Places,
-    run,
-)
+from hw_models.validate.lightmamba import RELEASED, REORDERED, WIDTHS, Places, run
+from hw_models.validate.published import INNER, LAYERS, PRODUCTS, STATES
 from hw_models.validate.row import WITHIN_3_POINTS, WITHIN_10, Row
 
 ABLATION = "ablation of arXiv 2502.15260, by a reading"

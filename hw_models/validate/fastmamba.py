@@ -8,10 +8,11 @@ from cosim.design import Choices, Lanes
 from cosim.ir.model import Model
 from cosim.machine import Machine, load_machine
 from hw_models.validate.lightmamba import STATES_APART, bytes_per_token, run
+from hw_models.validate.published import FASTMAMBA as TABLE
+from hw_models.validate.published import published
 from hw_models.validate.row import Row
 
-TABLE = "results table of arXiv 2505.18975, by a reading"
-SPEED, TOKENS_PER_J = 5.68, 0.61  # given
+GIVEN = published("fastmamba-vc709", (8, 8))
 # Assumed: the convolution's 256 DSPs are 64 lanes of 4 taps; the products' width is unpublished,
 # and 1024 a cycle never bind beside this memory (132,030 LUTs would hold more).
 LANES = Lanes(rows=32, columns=32, state=64, chain=64, prefetch=512)
@@ -33,13 +34,14 @@ def rows(model: Model) -> list[Row]:
         (memory,) = machine.memories
         bound = memory.effective_gb_s * 1e9 / bytes_per_token(simulated)
         found.append(Row(
-            f"VC709 W8A8, {name}", "speed", "tokens/s", TABLE, SPEED,
+            f"VC709 W8A8, {name}", "speed", "tokens/s", TABLE, GIVEN.given("speed"),
             bound, "the memory's bytes", simulated.tokens_per_second,
             rests_on=f"{WIDTHS}; {how}; nothing fitted",
             unknown="how many modules it streams from, every width but the convolution's",
         ))  # fmt: skip
     found.append(Row(
-        "VC709 W8A8, both modules", "energy", "tokens/J", TABLE, TOKENS_PER_J,
+        "VC709 W8A8, both modules", "energy", "tokens/J", TABLE,
+        GIVEN.given("energy"),
         modelled=1e12 / run(model, both, choices).energy_pj_per_token,
         rests_on=f"{WIDTHS}; at our speed, static power assumed; nothing fitted",
         unknown="what its power includes; its norm and SiLU are floating point",

@@ -17,20 +17,14 @@ from cosim.design.plan import Place
 from cosim.ir.model import Model
 from cosim.machine import Machine, load_machine
 from hw_models.simulate import Simulation, simulate
+from hw_models.validate.published import LIGHTMAMBA as TABLE
+from hw_models.validate.published import PRODUCTS, published
 from hw_models.validate.row import WITHIN_5, Row
 
 Places = tuple[tuple[str, Place], ...]
-TABLE = "results table of arXiv 2502.15260, by two readings"
-LAYERS, INNER, HIDDEN, HEADS, STATES = 64, 5120, 2560, 80, 128
-IN_ROWS = 2 * INNER + 2 * STATES + HEADS
-PRODUCTS = LAYERS * (IN_ROWS * HIDDEN + HIDDEN * INNER)
-# Given: 7.21 (W4A4) and 3.61 (W8A8) on the VCK190, 93 on the U280.
-SPEED = {4: 7.21, 8: 3.61}
-SPEED_U280 = 93.0
-TOKENS_PER_J = {4: 2.25, 8: 1.45}
-# Given: LUT, FF, DSP, BRAM, URAM of W4A4 on the VCK190; the README says 456 BRAM.
-RESOURCES = {"lut": 107_000, "ff": 130_000, "dsp": 228, "bram": 912}
-DSPS_U280 = 1164
+VCK190 = {bits: published("lightmamba-vck190", (bits, bits)) for bits in (4, 8)}
+U280 = published("lightmamba-u280", (4, 4))
+SPEED = {bits: given.given("speed") for bits, given in VCK190.items()}
 RELEASED = Lanes(rows=8, columns=8, state=8, chain=8, prefetch=512)  # given: released code
 # Assumed: 8 lanes x 1164 / 228 DSPs are 40.8; 32 x 40 products are the fewest whole 8 x 8 tiles
 # with which the model reaches 93 tokens/s, so that they are fitted to it.
@@ -40,6 +34,10 @@ STATES_APART: Places = (("weights", "memory"), ("states", "chip"), ("embedding",
 # Given: FIFOs of 8 beats, of 64 for the states (released code); where a taker waits, of a value.
 STATE_FIFOS = (("state.in", 64), ("state.out", 64))
 REORDERED = Choices(RELEASED, order="heads", shallow_beats=8, depths=STATE_FIFOS)
+# The designs as described, by machine.
+DESCRIBED = {
+    "lightmamba-vck190": REORDERED, "lightmamba-u280": Choices(U280_LANES, order="heads"),
+}  # fmt: skip
 WIDTHS = "released graph and widths (64 products a cycle, 8 lanes), layers only"
 
 
@@ -133,16 +131,18 @@ def _speeds(
 
 def _u280(model: Model) -> Row:
     machine = load_machine("lightmamba-u280")
-    needed = SPEED_U280 * PRODUCTS / (machine.clock.frequency_mhz * 1e6)
+    given, dsps = U280.given("speed"), U280.given("DSP")
+    needed = given * PRODUCTS / (machine.clock.frequency_mhz * 1e6)
     lanes = U280_LANES
     bound = lanes.rows * lanes.columns * machine.clock.frequency_mhz * 1e6 / PRODUCTS
     return Row(
-        "U280 W4A4", "speed", "tokens/s", TABLE, SPEED_U280,
+        "U280 W4A4", "speed", "tokens/s", TABLE, given,
         bound, f"{lanes.rows} x {lanes.columns} products a cycle; {needed:,.0f} would just do",
-        run(model, machine, Choices(lanes, order="heads")).tokens_per_second,
+        run(model, machine, DESCRIBED[machine.name]).tokens_per_second,
         WITHIN_5, fitted=True,
         rests_on=f"{lanes.rows} x {lanes.columns} products, fitted to 93: the fewest 8 x 8 tiles "
-        f"that reach it; {lanes.state} lanes from the DSPs (8 x {DSPS_U280} / {RESOURCES['dsp']})",
+        f"that reach it; {lanes.state} lanes from the DSPs (8 x {dsps:g} / "
+        f"{VCK190[4].given('DSP'):g})",
         unknown="every width; the authors simulated this board",
     )  # fmt: skip
 
@@ -150,17 +150,19 @@ def _u280(model: Model) -> Row:
 def _resources(plain: Mapping[int, Simulation]) -> list[Row]:
     found = [
         Row(
-            "VCK190 W4A4", name.upper(), "blocks" if name in {"dsp", "bram"} else "cells", TABLE,
-            given, modelled=plain[4].design.resources[name],
+            "VCK190 W4A4", name, unit, TABLE,
+            given, modelled=plain[4].design.resources[name.lower()],
             rests_on=f"{WIDTHS}; an estimate before synthesis, with the products in DSPs where its "
             "code has them in LUTs",
-            unknown="the README says 456" if name == "bram" else "what shell is counted",
+            unknown="the README says 456" if name == "BRAM" else "what shell is counted",
         )
-        for name, given in RESOURCES.items()
+        for name, unit, given in VCK190[4].figures
+        if name in {"LUT", "FF", "DSP", "BRAM"}
     ]  # fmt: skip
     for bits, simulated in plain.items():
         found.append(Row(
-            f"VCK190 W{bits}A{bits}", "energy", "tokens/J", TABLE, TOKENS_PER_J[bits],
+            f"VCK190 W{bits}A{bits}", "energy", "tokens/J", TABLE,
+            VCK190[bits].given("energy"),
             modelled=1e12 / simulated.energy_pj_per_token,
             rests_on=f"{WIDTHS}; logic and DDR4, static power assumed; nothing fitted",
             unknown="what its power includes: 3.2 W in all cannot be the board",

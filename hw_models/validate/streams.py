@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hw_models.validate.fastmamba import TABLE as FASTMAMBA_TABLE
-from hw_models.validate.lightmamba import TABLE
+from hw_models.validate.published import FASTMAMBA as FASTMAMBA_TABLE
+from hw_models.validate.published import LIGHTMAMBA as TABLE
 from hw_models.validate.row import Row
 
 

@@ -98,6 +98,27 @@ def test_a_published_size_needs_no_weights():
     assert 50 < speed["tokens_per_s"] < 380
 
 
+def test_what_was_published_of_the_very_same_case_stands_beside_the_run():
+    argv = ("simulate", "mamba2-2.7b", "--recipe", "w8a8", "--machine", "lightmamba-vck190")
+    data = json.loads(command(*argv, "--json").out)
+    own, run = (r for r in data["published"] if r["figure"] == "speed, tokens/s")
+    assert (own["given"], run["given"]) == (3.61, 3.61)
+    assert run["modelled"] == data["speed"][0]["tokens_per_s"]
+    for row in data["published"]:
+        assert row["error_percent"] == pytest.approx(100 * (row["modelled"] / row["given"] - 1))
+    assert "cosim validate" in data["published_note"]
+    text = command(*argv).out
+    at = text.index("Published accelerators of this model, these bits and this machine")
+    assert "given  modelled  modelled" in text[at:]
+
+
+def test_nothing_published_is_said_and_leaves_no_table():
+    ran = command("simulate", "mamba2-130m", "--recipe", "w4a4", "--machine", "u280", "--json")
+    data = json.loads(ran.out)
+    assert "published" not in data
+    assert "no published accelerator is described by u280" in data["published_note"]
+
+
 def test_a_prompt_and_the_tokens_after_it_are_two_phases(done):
     ran = command(
         "simulate", done / "run", "--recipe", "w8a8-rtn", "--prefill", "40", "--batch", "2",

@@ -7,6 +7,7 @@ from reports.energy import Constant, EnergyPart, Rule
 from reports.exactness import Exactness
 from reports.latency import Speed, UnitUse
 from reports.lints import LintRow, StepRow
+from reports.published import PublishedRow
 from reports.resources import Resources
 from reports.roofline import Ceilings, OperatorCost
 from reports.storage import StorageRow
@@ -187,6 +188,10 @@ def summary(
         ),
         storage=tuple(StorageRow(r, "weights", "memory", 9e5, 9e5, 0.0) for r in RECIPES),
         gpus=tuple(BaselineRow(r, "a GPU", 9e5, 1e6, 3e-4, "bandwidth, watts") for r in RECIPES),
+        published=tuple(
+            PublishedRow(r, "A board <W4A4>", "speed, tokens/s", 7.0, 7.7, 10.0, "this", "a paper")
+            for r in RECIPES
+        ),
         costs=tuple(
             RecipeCosts(
                 r,
