@@ -29,10 +29,10 @@ from cosim.ops import (
     Slice,
 )
 from tests.grower import MOST_SIZE
-from tests.grower_shift import ShiftGrower
+from tests.grower_spike import SpikeGrower
 
 
-class StateGrower(ShiftGrower):
+class StateGrower(SpikeGrower):
     """Add states too."""
 
     def grow_window(self) -> None:

@@ -31,10 +31,12 @@ KIND_OF_OP: dict[str, Carrier] = {
     "divide": "vector",
     "embed": "memory",
     "fir": "fir",
+    "fire": "vector",
     "group_read": "state",
     "group_scale": "vector",
     "group_shift": "vector",
     "hadamard": "hadamard",
+    "leak": "vector",
     "linear": "matrix",
     "mul": "vector",
     "mul_shift": "vector",
@@ -56,6 +58,10 @@ KIND_OF_OP: dict[str, Carrier] = {
     "truncate": "vector",
 }
 
+# Operators in wires that no unit carries yet: lock-step and event-driven spikes have units of their
+# own. A graph with these is run and proved, not laid out.
+WITHOUT_UNIT = ("spike_encode", "spike_linear")
+
 # Pipeline registers of an operator inside its unit, chosen so that each stage holds about one
 # carry chain, one multiplier or one memory access. Trees add log2 of their width on top.
 STAGES: dict[str, int] = {
@@ -72,10 +78,12 @@ STAGES: dict[str, int] = {
     "divide": 12,
     "embed": 1,
     "fir": 3,
+    "fire": 2,
     "group_read": 10,
     "group_scale": 4,
     "group_shift": 3,
     "hadamard": 1,
+    "leak": 4,
     "linear": 4,
     "mul": 5,
     "mul_shift": 4,

@@ -65,7 +65,7 @@ def dsps_of(a: int, b: int, family: Family) -> int:
 def of_node(sketch: Sketch, node: SketchNode, lanes: int) -> list[Products]:
     """Return the products of an operator in so many lanes; not of a linear layer."""
     op, types = node.op, [sketch.types[n] for n in node.inputs]
-    if op.name in {"mul", "mul_shift", "rescale", "contract"}:
+    if op.name in {"mul", "mul_shift", "rescale", "contract", "leak"}:
         return [Products(lanes, _signed(types[0]), _signed(types[1]))]
     if isinstance(op, DecayUpdate):
         h, _, u, b, _ = (_signed(t) for t in types)

