@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from types import ModuleType
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from cosim.ir.errors import UserError
-from quant.models import bimamba, mamba, mamba2
-from quant.models.bimamba import BiMamba
+from quant.models import MODULES, Model
 from quant.models.common import Tap
-from quant.models.mamba import Mamba
-from quant.models.mamba2 import Mamba2
 
-FloatModel: TypeAlias = Mamba | Mamba2 | BiMamba
-
-MODULES: dict[type, ModuleType] = {Mamba: mamba, Mamba2: mamba2, BiMamba: bimamba}
+FloatModel: TypeAlias = Model
 
 
 def sequence(model: FloatModel, tokens: Tensor, tap: Tap | None = None) -> Tensor:

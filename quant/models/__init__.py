@@ -1,27 +1,37 @@
 """Hold trained models in float, one module per family, all of one shape: the quantisers' input.
 
 A model is a frozen dataclass: config, weights by name, online rotations. Functions of the same
-name in `mamba`, `mamba2` and `bimamba` run it; those below find the family by the model's type.
+name in `mamba`, `mamba2`, ... run it; those below find the family by the model's type.
 """
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
+from types import ModuleType
+from typing import Any, TypeAlias
 
 from torch import Tensor
 
 from cosim.ir.errors import UserError
-from quant.models import bimamba, mamba, mamba2
+from quant.models import bimamba, mamba, mamba2, rwkv4, rwkv5
 from quant.models.bimamba import BiMamba
-from quant.models.causal import State
 from quant.models.checkpoint import Checkpoint, load_weights, read_checkpoint
 from quant.models.common import Tap
 from quant.models.mamba import Mamba
 from quant.models.mamba2 import Mamba2
+from quant.models.rwkv4 import Rwkv4
+from quant.models.rwkv5 import Rwkv5
 from quant.models.typeseg import load_typeseg
 
-Model: TypeAlias = Mamba | Mamba2 | BiMamba
-Causal: TypeAlias = Mamba | Mamba2
+Model: TypeAlias = Mamba | Mamba2 | BiMamba | Rwkv4 | Rwkv5
+Causal: TypeAlias = Mamba | Mamba2 | Rwkv4 | Rwkv5
+
+MODULES: dict[type, ModuleType] = {
+    Mamba: mamba,
+    Mamba2: mamba2,
+    BiMamba: bimamba,
+    Rwkv4: rwkv4,
+    Rwkv5: rwkv5,
+}
 
 
 def load_model(source: str | Path) -> Model:
@@ -43,45 +53,32 @@ def load_model(source: str | Path) -> Model:
 
 def sequence(model: Model, tokens: Tensor, tap: Tap | None = None) -> Tensor:
     """Return the logits [b, t, classes or vocabulary] of whole sequences [b, t], int64."""
-    match model:
-        case Mamba():
-            return mamba.sequence(model, tokens, tap)
-        case Mamba2():
-            return mamba2.sequence(model, tokens, tap)
-        case BiMamba():
-            return bimamba.sequence(model, tokens, tap)
+    logits: Tensor = MODULES[type(model)].sequence(model, tokens, tap)
+    return logits
 
 
 def linears(model: Model) -> list[tuple[str, str]]:
     """List the weight matrices, each with the name of the tap that sees its input."""
-    match model:
-        case Mamba():
-            return mamba.linears(model)
-        case Mamba2():
-            return mamba2.linears(model)
-        case BiMamba():
-            return bimamba.linears(model)
+    found: list[tuple[str, str]] = MODULES[type(model)].linears(model)
+    return found
 
 
-def initial_state(model: Causal, batch: int) -> State:
+# A family's state is its own: what `step` gives goes back to `step`, nothing else reads it.
+def initial_state(model: Causal, batch: int) -> Any:
     """Return the state of a causal model before the first token."""
-    if isinstance(model, Mamba):
-        return mamba.initial_state(model, batch)
-    return mamba2.initial_state(model, batch)
+    return MODULES[type(model)].initial_state(model, batch)
 
 
-def step(model: Causal, token: Tensor, state: State) -> tuple[Tensor, State]:
+def step(model: Causal, token: Tensor, state: Any) -> tuple[Tensor, Any]:
     """Return a causal model's logits [b, vocabulary] after one token [b], and its next state."""
-    if isinstance(model, Mamba):
-        return mamba.step(model, token, state)
-    return mamba2.step(model, token, state)
+    logits, after = MODULES[type(model)].step(model, token, state)
+    return logits, after
 
 
 def generate(model: Causal, prompt: Tensor, count: int) -> Tensor:
     """Return the `count` most likely next tokens [b, count] after the prompt [b, t]."""
-    if isinstance(model, Mamba):
-        return mamba.generate(model, prompt, count)
-    return mamba2.generate(model, prompt, count)
+    found: Tensor = MODULES[type(model)].generate(model, prompt, count)
+    return found
 
 
 def _read_mamba(checkpoint: Checkpoint) -> Mamba:
@@ -99,4 +96,6 @@ def _read_mamba2(checkpoint: Checkpoint) -> Mamba2:
 _FOLDER_READERS: dict[str, Callable[[Checkpoint], Model]] = {
     "mamba": _read_mamba,
     "mamba2": _read_mamba2,
+    "rwkv": rwkv4.read_model,
+    "rwkv5": rwkv5.read_model,
 }

@@ -27,12 +27,14 @@ _ROUNDINGS = {
     "float16": torch.float16,
     "bfloat16": torch.bfloat16,
 }
-# What the families call the table that a tied head shares.
+# What the families call the table that a tied head shares, and the head.
 EMBEDDINGS = (
     "backbone.embeddings.weight",
     "model.embed_tokens.weight",
     "transformer.wte.weight",
+    "rwkv.embeddings.weight",
 )
+HEADS = ("lm_head.weight", "head.weight")
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def load_weights(
 
     Where embedding and head are tied, one of them may be missing: both names get the same tensor.
     """
-    head = "lm_head.weight"
+    head = next((name for name in HEADS if name in shapes), HEADS[0])
     embedding = next((name for name in EMBEDDINGS if name in shapes), EMBEDDINGS[0])
     places = checkpoint.tensors.places
     missing = shapes.keys() - places.keys()

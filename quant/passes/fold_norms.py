@@ -8,9 +8,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from quant.family import with_weights
+from cosim.ir.errors import UserError
+from quant.family import FloatModel, with_weights
 from quant.models.bimamba import BiMamba
 from quant.models.mamba2 import Mamba2
+from quant.models.rwkv4 import Rwkv4
+from quant.models.rwkv5 import Rwkv5
 from quant.passes.draft import Draft, Pass, refuse_quantised
 
 HEAD, FINAL = "lm_head", "backbone.norm_f"
@@ -39,6 +42,11 @@ class FoldNorms(Pass):
 
     name: ClassVar[str] = "fold_norms"
     keeps_function: ClassVar[bool] = True
+
+    def check(self, model: FloatModel) -> None:
+        """Raise UserError for RWKV."""
+        if isinstance(model, Rwkv4 | Rwkv5):
+            raise UserError("fold_norms: RWKV runs in float only; quantise another model")
 
     def apply(self, draft: Draft, calibration: Tensor) -> Draft:
         """Fold all norms of the model; raise UserError once matrices are quantised."""

@@ -13,6 +13,8 @@ from transformers import (
     MistralConfig,
     MistralForCausalLM,
     PreTrainedModel,
+    RwkvConfig,
+    RwkvForCausalLM,
 )
 
 # Each entry changes switches of the base below it; sizes are odd on purpose.
@@ -84,6 +86,19 @@ GPT2_CASES = {
     "exact gelu, epsilon": {"activation_function": "gelu", "layer_norm_epsilon": 0.3},
     "relu, one head": {"activation_function": "relu", "n_head": 1, "n_layer": 1},
 }
+RWKV_BASE = {"vocab_size": 101, "hidden_size": 24, "num_hidden_layers": 2, "rescale_every": 0}
+RWKV_CASES = {
+    "as it was": {},
+    "inner 43, tied": {"intermediate_size": 43, "tie_word_embeddings": True},
+    "attention 20": {"attention_hidden_size": 20, "vocab_size": 67},
+    "epsilon": {"layer_norm_epsilon": 0.3},
+    "d_model 33": {"hidden_size": 33, "num_hidden_layers": 3},
+}
+
+
+def random_rwkv(case: str, seed: int = 0) -> RwkvForCausalLM:
+    """Return the RWKV-4 of a case, in float32 and evaluation mode."""
+    return randomised(RwkvForCausalLM(RwkvConfig(**RWKV_BASE | RWKV_CASES[case])), seed)
 
 
 def random_gpt2(case: str, seed: int = 0) -> GPT2LMHeadModel:
@@ -123,6 +138,10 @@ def randomised(model: PreTrainedModel, seed: int) -> PreTrainedModel:
                     "ln_1.weight",
                     "ln_2.weight",
                     "ln_f.weight",
+                    "ln1.weight",
+                    "ln2.weight",
+                    "pre_ln.weight",
+                    "ln_out.weight",
                 )
             ):
                 value.copy_(1 + 0.3 * noise)

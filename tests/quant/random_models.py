@@ -1,4 +1,4 @@
-"""Draw random models of the three families from their configs, outliers included."""
+"""Draw random models of the families from their configs, outliers included."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from quant.family import MODULES, FloatModel
-from quant.models import bimamba, mamba, mamba2
+from quant.models import bimamba, mamba, mamba2, rwkv4, rwkv5
 
 MAMBA = mamba.Config(
     vocab_size=53, hidden_size=24, intermediate_size=48, state_size=5, num_hidden_layers=2,
@@ -21,10 +21,21 @@ BIMAMBA = bimamba.Config(
     hidden_size=24, intermediate_size=24, state_size=4, time_step_rank=3, num_hidden_layers=2,
     labels=tuple("abcdefg"), layer_norm_epsilon=1e-6,
 )  # fmt: skip
-BASES = {"mamba": MAMBA, "mamba2": MAMBA2, "bimamba": BIMAMBA}
+RWKV4 = rwkv4.Config(
+    vocab_size=53, hidden_size=24, attention_hidden_size=20, intermediate_size=40,
+    num_hidden_layers=2,
+)  # fmt: skip
+RWKV5 = rwkv5.Config(
+    vocab_size=53, hidden_size=24, attention_hidden_size=24, intermediate_size=40,
+    num_hidden_layers=2, head_size=6,
+)  # fmt: skip
+BASES = {"mamba": MAMBA, "mamba2": MAMBA2, "bimamba": BIMAMBA, "rwkv4": RWKV4, "rwkv5": RWKV5}
 MODELS = {
     mamba.Config: mamba.Mamba, mamba2.Config: mamba2.Mamba2, bimamba.Config: bimamba.BiMamba,
+    rwkv4.Config: rwkv4.Rwkv4, rwkv5.Config: rwkv5.Rwkv5,
 }  # fmt: skip
+NORMS = ("norm.weight", "norm_f.weight", "ln1.weight", "ln2.weight", "ln_x.weight",
+         "ln_out.weight", "pre_ln.weight")  # fmt: skip
 
 
 def random_model(family: str, seed: int = 0, **changes) -> FloatModel:
@@ -47,7 +58,11 @@ def _drawn(name: str, shape: tuple[int, ...], generator: torch.Generator) -> Ten
     if name.endswith(("dt_bias", "dt_proj.bias")):  # steps between 0.003 and 0.3
         step = 0.003 * 100 ** torch.rand(shape, generator=generator)
         return torch.log(torch.expm1(step))
-    if leaf == "D" or name.endswith(("norm.weight", "norm_f.weight")):
+    if leaf == "time_decay":  # decay rates between 1/50 and 2
+        return torch.rand(shape, generator=generator) * np.log(100) - np.log(50)
+    if leaf.startswith("time_mix"):
+        return torch.rand(shape, generator=generator)
+    if leaf == "D" or name.endswith(NORMS):
         return 1 + 0.3 * noise
     if leaf == "bias":
         return 0.3 * noise
