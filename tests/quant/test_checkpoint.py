@@ -208,7 +208,7 @@ def test_config_that_is_no_object(folder):
 def test_unknown_model_type(folder, kind):
     rewrite(folder / "config.json", lambda values: values.update(model_type=kind))
     sentence = refused(folder)
-    assert f"model_type is {kind!r}, but the known ones are mamba, mamba2 (and" in sentence
+    assert f"model_type is {kind!r}, but the known ones are mamba, mamba2, " in sentence
 
 
 def test_unknown_dtype(folder):
