@@ -13,7 +13,7 @@ KINDS: tuple[str, ...] = get_args(Kind)
 Carrier = Kind | Literal["wire"]
 
 # Operators whose unit is still to be built: a Design of a graph that has them is refused.
-WITHOUT_UNIT = ("attend", "cache_write", "count", "divide")
+WITHOUT_UNIT = ("attend", "cache_write", "count", "divide", "spike_encode", "spike_linear")
 
 # `wire`: only names elements anew, so that no unit is needed.
 KIND_OF_OP: dict[str, Carrier] = {
@@ -36,7 +36,7 @@ KIND_OF_OP: dict[str, Carrier] = {
     "group_scale": "vector",
     "group_shift": "vector",
     "hadamard": "hadamard",
-    "leak": "vector",
+    "leak": "state",
     "linear": "matrix",
     "mul": "vector",
     "mul_shift": "vector",
@@ -52,15 +52,13 @@ KIND_OF_OP: dict[str, Carrier] = {
     "shift_decay": "state",
     "shift_fir": "fir",
     "slice": "wire",
+    "spike_encode": "vector",
+    "spike_linear": "matrix",
     "spread": "wire",
     "step_table": "vector",
     "transpose": "wire",
     "truncate": "vector",
 }
-
-# Operators in wires that no unit carries yet: lock-step and event-driven spikes have units of their
-# own. A graph with these is run and proved, not laid out.
-WITHOUT_UNIT = ("spike_encode", "spike_linear")
 
 # Pipeline registers of an operator inside its unit, chosen so that each stage holds about one
 # carry chain, one multiplier or one memory access. Trees add log2 of their width on top.
@@ -97,6 +95,8 @@ STAGES: dict[str, int] = {
     "rms_table": 5,
     "shift_decay": 5,
     "shift_fir": 4,
+    "spike_encode": 2,
+    "spike_linear": 5,
     "step_table": 3,
     "truncate": 1,
 }

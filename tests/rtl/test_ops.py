@@ -35,10 +35,8 @@ def test_every_operator_has_wires_and_cases():
 
 def stages_by_design(op, types) -> int:
     """Return the registers that the cycle model counts, with all lanes side by side."""
-    if KIND_OF_OP.get(op.name) == "wire":
+    if KIND_OF_OP[op.name] == "wire":
         return 0
-    if op.name == "spike_encode":
-        return 2
     own = STAGES[op.name]
     size = types[0].shape[-1] if types[0].shape else 1
     if op.name in {"argmax", "contract"}:
