@@ -3,16 +3,19 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import load_file, save_file
 
+from quant.training.byte_model import ByteModel
+from quant.training.llama import Llama, LlamaShape
 from quant.training.model import Mamba2, Mamba2Shape
 
 
-def save_folder(model: Mamba2, folder: Path) -> None:
+def save_folder(model: ByteModel, folder: Path) -> None:
     """Write `config.json` and `model.safetensors`; an interrupted write leaves the old files."""
     folder.mkdir(parents=True, exist_ok=True)
-    config = json.dumps(hugging_face_config(model.shape), indent=2) + "\n"
+    config = json.dumps(model.hugging_face_config(), indent=2) + "\n"
     partial = folder / "config.json.partial"
     partial.write_text(config)
     os.replace(partial, folder / "config.json")
@@ -24,10 +27,16 @@ def save_folder(model: Mamba2, folder: Path) -> None:
     os.replace(partial, folder / "model.safetensors")
 
 
-def load_folder(folder: Path) -> Mamba2:
+def load_folder(folder: Path) -> ByteModel:
     """Read back a folder that `save_folder` wrote."""
     config = json.loads((folder / "config.json").read_text())
-    model = Mamba2(
+    model = _mamba2(config) if config["model_type"] == "mamba2" else _llama(config)
+    model.load_state_dict(load_file(folder / "model.safetensors"))
+    return model.eval()
+
+
+def _mamba2(config: dict[str, Any]) -> Mamba2:
+    return Mamba2(
         Mamba2Shape(
             hidden_size=config["hidden_size"],
             layers=config["num_hidden_layers"],
@@ -39,35 +48,21 @@ def load_folder(folder: Path) -> Mamba2:
             norm_epsilon=config["layer_norm_epsilon"],
         )
     )
-    model.load_state_dict(load_file(folder / "model.safetensors"))
-    return model.eval()
 
 
-def hugging_face_config(shape: Mamba2Shape) -> dict[str, object]:
-    """Return the `config.json` that makes transformers' `Mamba2ForCausalLM` the same model."""
-    return {
-        "architectures": ["Mamba2ForCausalLM"],
-        "model_type": "mamba2",
-        "vocab_size": shape.vocab_size,
-        "hidden_size": shape.hidden_size,
-        "num_hidden_layers": shape.layers,
-        "expand": 2,
-        "num_heads": shape.heads,
-        "head_dim": shape.head_dim,
-        "state_size": shape.state_size,
-        "n_groups": 1,
-        "conv_kernel": shape.conv_kernel,
-        "chunk_size": shape.chunk_size,
-        "hidden_act": "silu",
-        "layer_norm_epsilon": shape.norm_epsilon,
-        "use_bias": False,
-        "use_conv_bias": True,
-        "rms_norm": True,
-        "residual_in_fp32": True,
-        "tie_word_embeddings": True,
-        # Bytes have no special tokens.
-        "bos_token_id": None,
-        "eos_token_id": None,
-        "pad_token_id": None,
-        "torch_dtype": "float32",
-    }
+def _llama(config: dict[str, Any]) -> Llama:
+    return Llama(
+        LlamaShape(
+            hidden_size=config["hidden_size"],
+            layers=config["num_hidden_layers"],
+            query_heads=config["num_attention_heads"],
+            key_heads=config["num_key_value_heads"],
+            head_dim=config["head_dim"],
+            inner_size=config["intermediate_size"],
+            vocab_size=config["vocab_size"],
+            most_positions=config["max_position_embeddings"],
+            window=config.get("sliding_window"),
+            theta=config["rope_theta"],
+            norm_epsilon=config["rms_norm_eps"],
+        )
+    )

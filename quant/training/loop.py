@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import cycle
 
 import numpy as np
 import torch
@@ -11,18 +12,23 @@ from torch import Tensor
 from torch.nn import functional
 
 from cosim.ir.errors import UserError
-from quant.training.model import Mamba2
+from quant.training.byte_model import ByteModel
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Hold the settings of one training run; the run ends at `minutes` or `max_steps`."""
+    """Hold the settings of one training run; the run ends at `minutes` or `max_steps`.
+
+    A step takes `batch` windows of `window_bytes`. Where `window_turns` lists lengths, steps take
+    turns in them, with as many bytes a step: a model that attends must see long distances, too.
+    """
 
     minutes: float = 38.0
     max_steps: int | None = None
     seed: int = 1
     batch: int = 8
     window_bytes: int = 384
+    window_turns: tuple[int, ...] = ()
     peak_rate: float = 4e-3
     final_rate: float = 1e-5
     warmup_steps: int = 100
@@ -31,6 +37,20 @@ class Plan:
     save_every_seconds: float = 180.0
     report_every_steps: int = 100
     compile: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise UserError for a length of windows that does not divide the bytes of a step."""
+        for span in self.window_turns:
+            if span < 1 or self.step_bytes % span:
+                raise UserError(
+                    f"windows of {span} bytes do not fill the {self.step_bytes} bytes of a step;"
+                    " give divisors of it with --windows"
+                )
+
+    @property
+    def step_bytes(self) -> int:
+        """Return the bytes that a step trains on."""
+        return self.batch * self.window_bytes
 
 
 @dataclass(frozen=True)
@@ -55,30 +75,40 @@ def learning_rate(plan: Plan, step: int, fraction: float) -> float:
     return warm * (plan.final_rate + (plan.peak_rate - plan.final_rate) * cosine)
 
 
-def windows(text: bytes, plan: Plan) -> Iterator[Tensor]:
-    """Yield batches [batch, window + 1] for ever: each epoch shuffles all windows, newly offset.
+def batches(text: bytes, plan: Plan) -> Iterator[Tensor]:
+    """Yield the batches [count, window + 1] of the steps, for ever.
+
+    Raises UserError if the text is too short for one batch.
+    """
+    spans = plan.window_turns or (plan.window_bytes,)
+    sources = {span: windows(text, span, plan.step_bytes // span, plan.seed) for span in set(spans)}
+    for span in cycle(spans):
+        yield next(sources[span])
+
+
+def windows(text: bytes, span: int, batch: int, seed: int) -> Iterator[Tensor]:
+    """Yield batches [batch, span + 1] for ever: each epoch shuffles all windows, newly offset.
 
     Raises UserError if the text is too short for one batch at any offset.
     """
-    span = plan.window_bytes
-    if len(text) < (plan.batch + 1) * span + 1:
+    if len(text) < (batch + 1) * span + 1:
         raise UserError(
-            f"training text: it has {len(text)} bytes, and a batch of {plan.batch} windows of "
-            f"{span} needs {(plan.batch + 1) * span + 1}; give a longer text"
+            f"training text: it has {len(text)} bytes, and a batch of {batch} windows of "
+            f"{span} needs {(batch + 1) * span + 1}; give a longer text"
         )
     data = torch.from_numpy(np.frombuffer(text, dtype=np.uint8).astype(np.int64))
-    generator = torch.Generator().manual_seed(plan.seed)
+    generator = torch.Generator().manual_seed(seed)
     while True:
         offset = int(torch.randint(span, (1,), generator=generator))
         count = (len(data) - offset - 1) // span
         order = torch.randperm(count, generator=generator)
-        for first in range(0, count - plan.batch + 1, plan.batch):
-            starts = offset + span * order[first : first + plan.batch]
+        for first in range(0, count - batch + 1, batch):
+            starts = offset + span * order[first : first + batch]
             yield data[starts[:, None] + torch.arange(span + 1)]
 
 
 def train(
-    model: Mamba2,
+    model: ByteModel,
     text: bytes,
     plan: Plan,
     report: Callable[[Progress], None],
@@ -96,9 +126,9 @@ def train(
 
     def progress() -> Progress:
         seconds = time.monotonic() - begun
-        return Progress(step, seconds, step * plan.batch * plan.window_bytes, rate, mean)
+        return Progress(step, seconds, step * plan.step_bytes, rate, mean)
 
-    for batch in windows(text, plan):
+    for batch in batches(text, plan):
         by_clock = (time.monotonic() - begun) / (60 * plan.minutes)
         fraction = by_clock if plan.max_steps is None else step / plan.max_steps
         if by_clock >= 1 or fraction >= 1:
@@ -127,7 +157,7 @@ def train(
     return last
 
 
-def _optimizer(model: Mamba2, plan: Plan) -> torch.optim.AdamW:
+def _optimizer(model: ByteModel, plan: Plan) -> torch.optim.AdamW:
     """Return AdamW that decays matrices only: biases, norms and time constants stay free."""
     matrices = [p for p in model.parameters() if p.dim() == 2]
     others = [p for p in model.parameters() if p.dim() != 2]
@@ -138,6 +168,6 @@ def _optimizer(model: Mamba2, plan: Plan) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, betas=(0.9, 0.95), fused=True)
 
 
-def _loss(model: Mamba2, batch: Tensor) -> Tensor:
-    logits, _ = model(batch[:, :-1], model.empty_states(batch.shape[0]))
+def _loss(model: ByteModel, batch: Tensor) -> Tensor:
+    logits = model.predict(batch[:, :-1])
     return functional.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())

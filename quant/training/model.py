@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from quant.training.byte_model import ByteModel, RmsNorm
 from quant.training.ssd import scan_chunked
 
 
@@ -48,19 +49,6 @@ class LayerState:
 
     conv: Tensor
     scan: Tensor
-
-
-class RmsNorm(nn.Module):
-    """Divide by the root mean square over the last axis and multiply by a weight."""
-
-    def __init__(self, size: int, epsilon: float) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(size))
-        self.epsilon = epsilon
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the normalised values, shape unchanged."""
-        return self.weight * (x * torch.rsqrt(x.square().mean(-1, keepdim=True) + self.epsilon))
 
 
 class Mixer(nn.Module):
@@ -132,7 +120,7 @@ class Backbone(nn.Module):
         self.norm_f = RmsNorm(shape.hidden_size, shape.norm_epsilon)
 
 
-class Mamba2(nn.Module):
+class Mamba2(ByteModel):
     """Predict the next byte; the output weights are the embedding's."""
 
     def __init__(self, shape: Mamba2Shape) -> None:
@@ -155,6 +143,41 @@ class Mamba2(nn.Module):
         conv = torch.zeros(batch, s.conv_kernel - 1, s.conv_size)
         scan = torch.zeros(batch, s.state_size, s.heads, s.head_dim)
         return [LayerState(conv, scan) for _ in range(s.layers)]
+
+    def predict(self, tokens: Tensor) -> Tensor:
+        """Return the logits [batch, length, vocabulary] of texts read from their first byte on."""
+        logits: Tensor = self(tokens, self.empty_states(tokens.shape[0]))[0]
+        return logits
+
+    def hugging_face_config(self) -> dict[str, object]:
+        """Return the `config.json` that makes transformers' `Mamba2ForCausalLM` the same model."""
+        shape = self.shape
+        return {
+            "architectures": ["Mamba2ForCausalLM"],
+            "model_type": "mamba2",
+            "vocab_size": shape.vocab_size,
+            "hidden_size": shape.hidden_size,
+            "num_hidden_layers": shape.layers,
+            "expand": 2,
+            "num_heads": shape.heads,
+            "head_dim": shape.head_dim,
+            "state_size": shape.state_size,
+            "n_groups": 1,
+            "conv_kernel": shape.conv_kernel,
+            "chunk_size": shape.chunk_size,
+            "hidden_act": "silu",
+            "layer_norm_epsilon": shape.norm_epsilon,
+            "use_bias": False,
+            "use_conv_bias": True,
+            "rms_norm": True,
+            "residual_in_fp32": True,
+            "tie_word_embeddings": True,
+            # Bytes have no special tokens.
+            "bos_token_id": None,
+            "eos_token_id": None,
+            "pad_token_id": None,
+            "torch_dtype": "float32",
+        }
 
 
 def _bias(layer: nn.Conv1d) -> Tensor:
