@@ -17,6 +17,7 @@ import numpy as np
 from cosim.ir.types import IntType
 from cosim.ops.pwl import Pwl
 from cosim.ops.pwl_log import PwlLog, segment_count, segment_start
+from cosim.ops.turn import SEGMENT_BITS
 
 Function = Callable[[np.ndarray], np.ndarray]
 GUARD_BITS = 8
@@ -56,6 +57,41 @@ def exp_negative(v: np.ndarray) -> np.ndarray:
 def reciprocal(x: np.ndarray) -> np.ndarray:
     """Return 1 / x; below 2^-24, the last bit of the widest fraction, 2^24."""
     return 1.0 / np.maximum(x, 2.0**-24)
+
+
+def rope_table(count: int, head_dim: int, theta: float, frac_bits: int = 14) -> np.ndarray:
+    """Return what `rope` turns by at positions 0..count-1: cosines, then sines [count, head_dim].
+
+    Pair j turns by theta^(-2 j / head_dim) a position (Su et al., "RoFormer", 2021).
+
+    >>> rope_table(2, 2, 10000.0, 4).tolist()
+    [[16, 0], [9, 13]]
+    """
+    frequencies = theta ** (-np.arange(0, head_dim, 2) / head_dim)
+    angles = np.arange(count)[:, None] * frequencies
+    waves = np.concatenate([np.cos(angles), np.sin(angles)], axis=-1)
+    return np.asarray(np.rint(waves * 2.0**frac_bits).astype(np.int64))
+
+
+def rope_steps(head_dim: int, theta: float) -> np.ndarray:
+    """Return the steps [head_dim / 2] of `turn`: the turns of 2^32 by which each pair moves on.
+
+    >>> rope_steps(2, 10000.0).tolist()
+    [683565276]
+    """
+    frequencies = theta ** (-np.arange(0, head_dim, 2) / head_dim)
+    return np.asarray(np.rint(frequencies * (2.0**32 / (2 * np.pi))).astype(np.int64))
+
+
+def quarter_wave(wave_bits: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the tables [257] of `turn`: the sine of k * 90 / 256 degrees, and its rises."""
+    k = np.arange((1 << SEGMENT_BITS) + 1)
+    base = np.rint(np.sin(k * (np.pi / 2) / (1 << SEGMENT_BITS)) * 2.0**wave_bits).astype(np.int64)
+    return base, np.diff(base, append=base[-1:])
+
+
+WAVE_BITS = 16
+QUARTER_WAVE = quarter_wave(WAVE_BITS)
 
 
 def one_minus_exp(v: np.ndarray) -> np.ndarray:

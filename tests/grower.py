@@ -28,6 +28,7 @@ from cosim.ops import (
     Rescale,
     Reshape,
     RmsNorm,
+    Rope,
     Slice,
 )
 from cosim.ops.pwl_log import segment_count
@@ -190,6 +191,14 @@ class Grower:
             shape = self.type(a).shape
             b = self.pick(lambda t: t.shape in (shape, (1, shape[1]), (shape[0], 1))) or a
             self.add(Contract(), a, b)
+
+    def grow_rope(self) -> None:
+        a = self.pick(lambda t: len(t.shape) > 0 and t.shape[-1] % 2 == 0)
+        if a is not None:
+            shape = (*(1,) * (len(self.type(a).shape) - 1), self.type(a).shape[-1])
+            bits = self.integer(0, 14)
+            turn = self.constant(-1 << bits, 1 << bits, shape)
+            self.add(Rope(bits, self.dtype()), a, turn)
 
     def grow_hadamard(self) -> None:
         for order in (40, 24, 20, 12, 8, 4, 2, 1):

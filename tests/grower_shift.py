@@ -4,6 +4,7 @@ from itertools import accumulate
 
 from cosim.ir.types import TensorType, i, smallest_type
 from cosim.ops import (
+    Argmax,
     GroupRead,
     GroupShift,
     MulShift,
@@ -16,6 +17,7 @@ from cosim.ops import (
     StepTable,
     Transpose,
     Truncate,
+    Turn,
 )
 from tests.grower import MOST_SIZE, Grower
 
@@ -77,6 +79,16 @@ class ShiftGrower(Grower):
         a = self.pick(lambda t: True)
         if a is not None:
             self.add(Truncate(self.integer(0, 9), self.dtype()), a)
+
+    def grow_turn(self) -> None:
+        """Turn by a value that counts: the number of the largest element."""
+        a = self.vector()
+        position = self.put(Argmax(), a) if a else None
+        if position is not None:
+            steps = self.constant(0, (1 << 32) - 1, (self.integer(1, 4),))
+            wave = self.integer(0, 16)
+            tables = [self.constant(0, 1 << wave, (257,)) for _ in range(2)]
+            self.put(Turn(wave, self.integer(0, wave)), position, steps, *tables)
 
     def grow_transpose(self) -> None:
         a = self.pick(lambda t: True)

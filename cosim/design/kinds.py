@@ -13,7 +13,9 @@ KINDS: tuple[str, ...] = get_args(Kind)
 Carrier = Kind | Literal["wire"]
 
 # Operators whose unit is still to be built: a Design of a graph that has them is refused.
-WITHOUT_UNIT = ("attend", "cache_write", "count", "divide", "spike_encode", "spike_linear")
+WITHOUT_UNIT = (
+    "attend", "cache_write", "count", "divide", "rope", "spike_encode", "spike_linear", "turn",
+)  # fmt: skip
 
 # `wire`: only names elements anew, so that no unit is needed.
 KIND_OF_OP: dict[str, Carrier] = {
@@ -49,6 +51,7 @@ KIND_OF_OP: dict[str, Carrier] = {
     "reshape": "wire",
     "rms_norm": "norm",
     "rms_table": "norm",
+    "rope": "vector",
     "shift_decay": "state",
     "shift_fir": "fir",
     "slice": "wire",
@@ -58,6 +61,7 @@ KIND_OF_OP: dict[str, Carrier] = {
     "step_table": "vector",
     "transpose": "wire",
     "truncate": "vector",
+    "turn": "vector",
 }
 
 # Pipeline registers of an operator inside its unit, chosen so that each stage holds about one
@@ -93,12 +97,14 @@ STAGES: dict[str, int] = {
     "rescale": 5,
     "rms_norm": 5,
     "rms_table": 5,
+    "rope": 6,
     "shift_decay": 5,
     "shift_fir": 4,
     "spike_encode": 2,
     "spike_linear": 5,
     "step_table": 3,
     "truncate": 1,
+    "turn": 7,
 }
 # One register between a unit's last stage and the FIFO behind it.
 OUTPUT_STAGES = 1

@@ -35,6 +35,7 @@ from cosim.ops.rescale import Rescale
 from cosim.ops.reshape import Reshape
 from cosim.ops.rms_norm import RmsNorm
 from cosim.ops.rms_table import RmsTable
+from cosim.ops.rope import Rope
 from cosim.ops.shift_decay import ShiftDecay
 from cosim.ops.shift_fir import ShiftFir
 from cosim.ops.slice import Slice
@@ -44,6 +45,7 @@ from cosim.ops.spread import Spread
 from cosim.ops.step_table import StepTable
 from cosim.ops.transpose import Transpose
 from cosim.ops.truncate import Truncate
+from cosim.ops.turn import Turn
 
 ALL: tuple[type[Op], ...] = (
     Add,
@@ -78,6 +80,7 @@ ALL: tuple[type[Op], ...] = (
     Reshape,
     RmsNorm,
     RmsTable,
+    Rope,
     ShiftDecay,
     ShiftFir,
     Slice,
@@ -87,6 +90,7 @@ ALL: tuple[type[Op], ...] = (
     StepTable,
     Transpose,
     Truncate,
+    Turn,
 )
 OPS: dict[str, type[Op]] = {op.name: op for op in ALL}
 
@@ -125,6 +129,7 @@ __all__ = [
     "Reshape",
     "RmsNorm",
     "RmsTable",
+    "Rope",
     "ShiftDecay",
     "ShiftFir",
     "Slice",
@@ -134,4 +139,5 @@ __all__ = [
     "StepTable",
     "Transpose",
     "Truncate",
+    "Turn",
 ]

@@ -7,58 +7,78 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from quant.training.loop import Plan, Progress
 from quant.training.text import HELD_OUT_PER_MILLE, SHINGLE_BYTES, TextSplit
 
 _LICENCE_FILE = "LICENSE.PSF.txt"
+CALIBRATION_FILE = "calibration.txt"
+CALIBRATION_WINDOWS = 64
+CALIBRATION_WINDOW_BYTES = 512
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Say in words what a family of models is: for its card.
+
+    `trained` says what a window of training begins with, `lengths` what the methods of measuring
+    mean, `extra` what the command that trains again needs beside the plan.
+    """
+
+    name: str
+    family: str
+    loader: str
+    tags: str
+    command: str
+    lengths: str
+    trained: str
+    extra: str = ""
+
+
+@dataclass(frozen=True)
+class Score:
+    """Hold the bits per byte of the first `size` bytes of the held-out text; 0: of all."""
+
+    size: int
+    method: str
+    bits_per_byte: float
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Hold what was measured on the finished model; `slice` is the start of the held-out text."""
+    """Hold what was measured on the finished model."""
 
     parameters: int
-    held_out_bits_per_byte: float
-    windowed_bits_per_byte: float
-    window_bytes: int
-    slice_bits_per_byte: float
-    slice_bytes: int
-    xz_bits_per_byte: float
+    scores: tuple[Score, ...]
     shared_shingles: int
 
 
 def write_model_card(
-    folder: Path, split: TextSplit, measured: Measured, plan: Plan, last: Progress
+    folder: Path, kind: Kind, split: TextSplit, measured: Measured, plan: Plan, last: Progress
 ) -> None:
-    """Write `README.md` and the licence of the text into the folder, beside `held_out.txt`."""
+    """Write `README.md`, the licence of the text and `calibration.txt`, beside `held_out.txt`."""
     licence = Path(sysconfig.get_path("stdlib")) / "LICENSE.txt"
     shutil.copyfile(licence, folder / _LICENCE_FILE)
-    (folder / "README.md").write_text(model_card(split, measured, plan, last))
+    (folder / CALIBRATION_FILE).write_bytes(calibration_text(split.train))
+    (folder / "README.md").write_text(model_card(kind, split, measured, plan, last))
 
 
-def model_card(split: TextSplit, measured: Measured, plan: Plan, last: Progress) -> str:
+def model_card(kind: Kind, split: TextSplit, measured: Measured, plan: Plan, last: Progress) -> str:
     """Return the card as Markdown with the front matter of the Hugging Face hub."""
     return "\n".join(
         [
-            _FRONT_MATTER,
-            _introduction(measured),
-            _held_out_table(split, measured),
+            _front_matter(kind),
+            _introduction(kind, measured),
+            _held_out_table(kind, split, measured),
             _data(split, measured),
-            _training(plan, last),
+            _training(kind, plan, last),
             _LICENCE,
+            _CALIBRATION,
         ]
     )
 
-
-_FRONT_MATTER = """\
----
-license: apache-2.0
-library_name: transformers
-tags: [mamba2, byte-level, python]
----
-"""
 
 _LICENCE = f"""\
 ## Licence
@@ -69,31 +89,57 @@ library with repeated lines removed, copyright Python Software Foundation and un
 """
 
 
-def _introduction(measured: Measured) -> str:
-    return f"""\
-# mamba2-py-1m
-
-A byte-level Mamba-2 language model of {measured.parameters:,} parameters (float32) that continues
-Python source and its English documentation. It is small enough to quantise and simulate in
-minutes, and trained enough that a worse quantisation shows. A token is a byte; there are no
-special tokens. It loads in `transformers.Mamba2ForCausalLM.from_pretrained`.
+_CALIBRATION = f"""\
+`{CALIBRATION_FILE}` ({CALIBRATION_WINDOWS * CALIBRATION_WINDOW_BYTES:,} bytes) are \
+{CALIBRATION_WINDOWS} evenly spaced windows of {CALIBRATION_WINDOW_BYTES} bytes of the training \
+text, for
+quantisation; no byte of it is in `held_out.txt`.
 """
 
 
-def _held_out_table(split: TextSplit, measured: Measured) -> str:
-    size = len(split.held_out)
+def calibration_text(train: bytes) -> bytes:
+    """Return evenly spaced windows of the training text."""
+    span = CALIBRATION_WINDOW_BYTES
+    numbers = np.linspace(0, len(train) // span - 1, CALIBRATION_WINDOWS).astype(int).tolist()
+    return b"".join(train[span * n : span * (n + 1)] for n in numbers)
+
+
+def _front_matter(kind: Kind) -> str:
+    return f"""\
+---
+license: apache-2.0
+library_name: transformers
+tags: [{kind.tags}, byte-level, python]
+---
+"""
+
+
+def _introduction(kind: Kind, measured: Measured) -> str:
+    return f"""\
+# {kind.name}
+
+A byte-level {kind.family} language model of
+{measured.parameters:,} parameters (float32) that continues
+Python source and its English documentation. It is small enough to quantise and simulate in
+minutes, and trained enough that a worse quantisation shows. A token is a byte; there are no
+special tokens. It loads in `transformers.{kind.loader}.from_pretrained`.
+"""
+
+
+def _held_out_table(kind: Kind, split: TextSplit, measured: Measured) -> str:
+    rows = "\n".join(
+        f"| {f'first {s.size:,}' if s.size else f'all {len(split.held_out):,}'} bytes |"
+        f" {s.method} | {s.bits_per_byte:.4f} |"
+        for s in measured.scores
+    )
     return f"""\
 ## Held-out text
 
-Bits per byte of `held_out.txt`, mean over all bytes but the first. Carried: one pass, each byte
-given all bytes before it. Windowed: the state starts empty every {measured.window_bytes:,} bytes.
+Bits per byte of `held_out.txt`, mean over all bytes but the first. {kind.lengths}
 
 | text | method | bits per byte |
 |---|---|---|
-| all {size:,} bytes | carried | {measured.held_out_bits_per_byte:.4f} |
-| all {size:,} bytes | windowed | {measured.windowed_bits_per_byte:.4f} |
-| first {measured.slice_bytes:,} bytes | carried | {measured.slice_bits_per_byte:.4f} |
-| all {size:,} bytes | `xz -9e` | {measured.xz_bits_per_byte:.4f} |
+{rows}
 
 sha256 of `held_out.txt`: `{hashlib.sha256(split.held_out).hexdigest()}`
 """
@@ -122,29 +168,38 @@ Held-out files, in the order of `held_out.txt`: {", ".join(split.held_out_files)
 """
 
 
-def _training(plan: Plan, last: Progress) -> str:
+def _training(kind: Kind, plan: Plan, last: Progress) -> str:
     return f"""\
 ## Training
 
 {last.step:,} steps of {plan.batch} windows of {plan.window_bytes} bytes: {last.train_bytes:,} bytes
 in {last.seconds:,.0f} s on one thread of a CPU, seed {plan.seed}, torch {torch.__version__}.
 AdamW, peak rate {plan.peak_rate:g} after {plan.warmup_steps} steps, cosine to {plan.final_rate:g},
-weight decay {plan.weight_decay:g} on matrices, gradient norm clipped at {plan.clip_norm:g}; the
-state starts empty in every window. `training_log.csv` has the loss.
+weight decay {plan.weight_decay:g} on matrices, gradient norm clipped at {plan.clip_norm:g};
+{kind.trained}
+`training_log.csv` has the loss.
 
 To train it again:
 
 ```
-{_command(plan)}
+{_command(kind, plan)}
 ```
 
-The rate follows the clock, so another run sees another number of bytes. With `--steps N` it follows
-the steps; without `--compile`, the same seed, text, torch and machine give the same weights.
+{_again(plan)}
 """
 
 
-def _command(plan: Plan) -> str:
-    command = "python -m quant.training.train_mamba2 --out FOLDER"
+def _command(kind: Kind, plan: Plan) -> str:
+    command = f"python -m {kind.command} --out FOLDER{kind.extra}"
     command += f" --minutes {plan.minutes:g} --seed {plan.seed}"
     command += f" --steps {plan.max_steps}" if plan.max_steps is not None else ""
     return command + (" --compile" if plan.compile else "")
+
+
+def _again(plan: Plan) -> str:
+    same = "without `--compile`, the same seed, text, torch and machine give the same weights."
+    if plan.max_steps is not None:
+        return f"The rate follows the steps; {same}"
+    return f"""\
+The rate follows the clock, so another run sees another number of bytes. With `--steps N` it follows
+the steps; {same}"""

@@ -16,7 +16,10 @@ from quant.training.text import TextSplit, split_text, standard_library_files
 
 
 def train_into(
-    out: Path, plan: Plan, make: Callable[[], ByteModel], finish: Callable[[TextSplit, Progress], None]
+    out: Path,
+    plan: Plan,
+    make: Callable[[], ByteModel],
+    finish: Callable[[TextSplit, Progress], None],
 ) -> None:
     """Train what `make` returns into the folder `out`, with its log, and `finish` it.
 
@@ -47,7 +50,9 @@ def train_into(
     finish(split, last)
 
 
-def common_options(description: str | None, minutes: float = Plan.minutes) -> argparse.ArgumentParser:
+def common_options(
+    description: str | None, minutes: float = Plan.minutes
+) -> argparse.ArgumentParser:
     """Return a parser of the options that all families share."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--out", type=Path, required=True, help="folder to write")

@@ -3,7 +3,6 @@
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 from safetensors.torch import load_file, save_file
 
@@ -27,16 +26,10 @@ def save_folder(model: ByteModel, folder: Path) -> None:
     os.replace(partial, folder / "model.safetensors")
 
 
-def load_folder(folder: Path) -> ByteModel:
-    """Read back a folder that `save_folder` wrote."""
+def load_mamba2(folder: Path) -> Mamba2:
+    """Read back a folder that `save_folder` wrote of a Mamba-2."""
     config = json.loads((folder / "config.json").read_text())
-    model = _mamba2(config) if config["model_type"] == "mamba2" else _llama(config)
-    model.load_state_dict(load_file(folder / "model.safetensors"))
-    return model.eval()
-
-
-def _mamba2(config: dict[str, Any]) -> Mamba2:
-    return Mamba2(
+    model = Mamba2(
         Mamba2Shape(
             hidden_size=config["hidden_size"],
             layers=config["num_hidden_layers"],
@@ -48,10 +41,14 @@ def _mamba2(config: dict[str, Any]) -> Mamba2:
             norm_epsilon=config["layer_norm_epsilon"],
         )
     )
+    model.load_state_dict(load_file(folder / "model.safetensors"))
+    return model.eval()
 
 
-def _llama(config: dict[str, Any]) -> Llama:
-    return Llama(
+def load_llama(folder: Path) -> Llama:
+    """Read back a folder that `save_folder` wrote of a Llama."""
+    config = json.loads((folder / "config.json").read_text())
+    model = Llama(
         LlamaShape(
             hidden_size=config["hidden_size"],
             layers=config["num_hidden_layers"],
@@ -66,3 +63,5 @@ def _llama(config: dict[str, Any]) -> Llama:
             norm_epsilon=config["rms_norm_eps"],
         )
     )
+    model.load_state_dict(load_file(folder / "model.safetensors"))
+    return model.eval()

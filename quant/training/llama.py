@@ -20,6 +20,7 @@ class LlamaShape:
 
     Each width is one for which cosim.ops.hadamard has a matrix: 160 = 40 * 4, 192 = 12 * 16,
     224 = 28 * 8. `window` counts the bytes that a byte sees, itself included; None: all.
+    It is shorter than the windows of training, so that longer texts have no distance that is new.
     """
 
     hidden_size: int = 160
@@ -30,7 +31,7 @@ class LlamaShape:
     inner_size: int = 224
     vocab_size: int = 256
     most_positions: int = 2048
-    window: int | None = None
+    window: int | None = 256
     theta: float = 10000.0
     norm_epsilon: float = 1e-5
 

@@ -38,6 +38,7 @@ from rtl.ops import (
     reshape,
     rms_norm,
     rms_table,
+    rope,
     shift_decay,
     shift_fir,
     slice,
@@ -47,6 +48,7 @@ from rtl.ops import (
     step_table,
     transpose,
     truncate,
+    turn,
 )
 
 # Each takes its operator, the operands, the inferred type and the pipe: see `rtl/ops/lanes.py`.
@@ -83,6 +85,7 @@ WIRES: Mapping[str, Callable[..., Any]] = {
     "reshape": reshape.wires,
     "rms_norm": rms_norm.wires,
     "rms_table": rms_table.wires,
+    "rope": rope.wires,
     "shift_decay": shift_decay.wires,
     "shift_fir": shift_fir.wires,
     "slice": slice.wires,
@@ -92,4 +95,5 @@ WIRES: Mapping[str, Callable[..., Any]] = {
     "step_table": step_table.wires,
     "transpose": transpose.wires,
     "truncate": truncate.wires,
+    "turn": turn.wires,
 }

@@ -13,7 +13,7 @@ import torch
 
 import quant.training
 from quant.training.evaluate import bits_per_byte
-from quant.training.folder import load_folder
+from quant.training.folder import load_mamba2
 from quant.training.text import SHINGLE_BYTES, shared_shingle_count, shingles
 
 FOLDER = Path(quant.training.__file__).parents[1] / "zoo" / "mamba2-py-1m"
@@ -41,7 +41,7 @@ def test_first_8_kb_cost_in_transformers_what_the_card_says():
 @pytest.mark.slow
 def test_whole_held_out_text_costs_what_the_card_says():
     whole = f"all {len(HELD_OUT):,}"
-    model = load_folder(FOLDER)
+    model = load_mamba2(FOLDER)
     assert bits_per_byte(model, HELD_OUT) == pytest.approx(figure(whole, "carried"), abs=1e-3)
     windowed = bits_per_byte(model, HELD_OUT, reset_every_bytes=2048)
     assert windowed == pytest.approx(figure(whole, "windowed"), abs=1e-3)

@@ -36,6 +36,7 @@ from cosim.ops import (
     Reshape,
     RmsNorm,
     RmsTable,
+    Rope,
     ShiftDecay,
     ShiftFir,
     Slice,
@@ -45,6 +46,7 @@ from cosim.ops import (
     StepTable,
     Transpose,
     Truncate,
+    Turn,
 )
 
 
@@ -63,6 +65,14 @@ def drawn(seed, t):
 def case(op, *types, fixed=()):
     """Make a case; operands at the places `fixed` are constants drawn in their types."""
     return op, types, {k: drawn(k, types[k]) for k in fixed}
+
+
+def turned(wave_bits, frac_bits, bits, *steps):
+    """Make a case of `turn` with a position of some bits."""
+    wave = np.rint(np.sin(np.arange(257) * np.pi / 512) * 2.0**wave_bits).astype(np.int64)
+    fixed = {1: np.array(steps), 2: wave, 3: np.diff(wave, append=wave[-1:])}
+    types = [TensorType(u(32), a.shape, int(a.min()), int(a.max())) for a in fixed.values()]
+    return Turn(wave_bits, frac_bits), (full(u(bits)), *types), fixed
 
 
 # Elementwise, with operands so narrow that every input can be tried: shapes of one element.
@@ -113,6 +123,9 @@ NARROW = [
     case(Count(5), whole(u(3), 0, 5)),
     case(CacheWrite(), full(i(2), 3), full(i(2)), whole(u(3), 0, 7)),
     case(Divide(4, 7, i(6)), full(i(6), 2)),
+    case(Rope(2, i(4)), full(i(3), 2), full(i(3), 2)),
+    case(Rope(0, i(5)), full(i(2), 2, 2), full(i(2), 1, 2)),
+    turned(5, 3, 12, 0, 1 << 20, 999_999_999),
     case(GroupRead(2, 2, 4), full(i(3), 3, 1), full(i(1), 3, 1), whole(u(1), 1, 1, 1, 1)),
     case(Leak(2, i(5)), full(i(5)), full(u(3))),
     case(Leak(1, u(3)), full(u(4)), full(u(2))),
@@ -201,6 +214,9 @@ WIDE = [
     case(StepTable(-1024, 4, 6), full(i(14), 3), full(i(8), 128), full(u(4), 32), fixed=(1, 2)),
     case(RmsTable((0, 1 << 12, 1 << 20), (4, 9, 14), (6, 3, 0), 9, 5, i(8)), full(i(12), 2, 9),
          full(u(9), 3, 256), full(i(8), 9), fixed=(1, 2)),
+    case(Rope(14, i(8)), full(i(8), 3, 4), whole(i(16), -16384, 16384, 1, 4)),
+    case(Rope(9, i(12)), full(i(16), 6), full(i(11), 6)),
+    turned(16, 14, 20, 0, 1, 683565276, (1 << 32) - 1),
     case(Slice(2, 5), full(i(8), 2, 7)),
     case(Reshape((2, 6), (3, 4)), full(i(8), 2, 6)),
     case(Concat(), full(i(8), 2, 1), full(i(8), 2, 3)),

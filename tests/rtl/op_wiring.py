@@ -23,6 +23,7 @@ from tests.rtl.wiring import decode
 # Operands that are looked up.
 TABLES = {
     "pwl": (1, 2), "pwl_log": (1, 2), "embed": (1,), "step_table": (1, 2), "rms_table": (1,),
+    "turn": (2, 3),
 }  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from cosim.ops import (
     PwlLog,
     RmsNorm,
     RmsTable,
+    Rope,
     ShiftDecay,
     ShiftFir,
     StepTable,
@@ -66,6 +67,7 @@ SMALL = [
     case(Pwl(-64, 3, 4, i(8)), full(i(8)), full(i(12), 16), full(i(6), 16), fixed=(1, 2)),
     case(PwlLog(2, 3, u(12)), full(u(10)), full(u(14), 36), full(i(6), 36), fixed=(1, 2)),
     case(RmsNorm(4, 5, i(8)), full(i(5), 2)),
+    case(Rope(3, i(4)), full(i(4), 2), full(i(4), 2)),
     case(MulShift(3, i(8)), full(i(6)), full(i(5)), full(u(3)), full(u(2))),
     case(
         ShiftDecay(1, 4, i(8)),
