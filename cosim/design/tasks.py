@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -164,6 +165,7 @@ def skeleton(
         tasks.append(Task(name, unit, "block", (), size, ((0, size),)))
         kinds[unit] = "switch"
         maker[name] = name
+    crowded = _crowded(grouping)
     for group in grouping.order():
         nodes = tuple(n.name for n in group.nodes)
         kind: Kind = group.kind  # type: ignore[assignment]  # wires have no group
@@ -171,7 +173,7 @@ def skeleton(
         alone = kind == "matrix" and matrix == "separate"
         # What only reads what a state's loop made has a unit of its own, where that is not fused.
         alone = alone or (kind == "state" and not fused and not _has_state(sketch, nodes))
-        if kind not in SHARED or alone:
+        if kind not in SHARED or alone or (kind, group.part) in crowded:
             own = f"{kind}.{short_name(nodes[-1])}"
             unit = _same_chain(own, tuple(n.op.name for n in group.nodes), chains)
         tasks.append(Task(nodes[-1], unit, group.part, nodes, group.span, ((0, group.span),)))
@@ -184,6 +186,16 @@ def skeleton(
     made = Skeleton(sketch, tuple(tasks), maker, kinds, grouping.views)
     _check_states(made)
     return replace(made, tasks=tuple(sorted(tasks, key=_part)))
+
+
+def _crowded(grouping: Grouping) -> set[tuple[str, Part]]:
+    """Return the kinds whose wires do one task, but that have several in a part: layers of neurons.
+
+    Each of these has a unit of its own, as each chain of a vector unit has.
+    """
+    leaking = any(n.op.name == "leak" for g in grouping.groups.values() for n in g.nodes)
+    count = Counter((g.kind, g.part) for g in grouping.groups.values() if leaking)
+    return {key for key, times in count.items() if key[0] in ("fir", "state") and times > 1}
 
 
 def _has_state(sketch: Sketch, nodes: Iterable[str]) -> bool:
