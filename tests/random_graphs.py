@@ -27,6 +27,7 @@ from cosim.ops import (
     Quantize,
     Reshape,
     Slice,
+    Wkv,
 )
 from tests.grower import MOST_SIZE
 from tests.grower_spike import SpikeGrower
@@ -155,6 +156,28 @@ class StateGrower(SpikeGrower):
                 self.add(Divide(self.integer(0, 9), self.integer(1, 300), i(16)), sums)
         if self.integer(0, 2) == 0:
             self.moving.append(caches[self.integer(0, 1)])
+
+    def grow_mean(self) -> None:
+        """Keep RWKV-4's weighted sums of values, and read them before or after the update."""
+        size = self.integer(1, 5)
+        k, v = (self.row(size) for _ in range(2))
+        state = self.b.state(self.fresh("sums"), TensorType.full(i(40), (size, 3)))
+        op = Wkv(self.integer(0, 12), self.integer(1, 18), i(40))
+        name = self.b.add(self.fresh("wkv"), op, state, k, v, self.constant(-999, 0, (size,)))
+        self.b.update(state, name)
+        read = self.put(op, state, k, v, self.constant(0, 9, (size,)))
+        self.moving.append(name)
+        if read is not None:
+            cut = self.put(Slice(0, 2), read)
+            assert cut is not None
+            self.add(Divide(self.integer(0, 9), self.integer(1, 300), i(16)), cut)
+
+    def row(self, size: int) -> str:
+        """Find or make a vector of a size."""
+        found = self.operand((1, size))
+        if found not in self.moving:
+            return self.constant(-100, 100, (size,))
+        return self.put(Reshape((1, size), (size,)), found) or found
 
     def grow_delay(self) -> None:
         """Delay a value by two tokens: a state that is fed by a state."""

@@ -14,7 +14,7 @@ Carrier = Kind | Literal["wire"]
 
 # Operators whose unit is still to be built: a Design of a graph that has them is refused.
 WITHOUT_UNIT = (
-    "attend", "cache_write", "count", "divide", "rope", "spike_encode", "spike_linear", "turn",
+    "attend", "cache_write", "count", "divide", "rope", "spike_encode", "spike_linear", "turn", "wkv",
 )  # fmt: skip
 
 # `wire`: only names elements anew, so that no unit is needed.
@@ -62,6 +62,7 @@ KIND_OF_OP: dict[str, Carrier] = {
     "transpose": "wire",
     "truncate": "vector",
     "turn": "vector",
+    "wkv": "state",
 }
 
 # Pipeline registers of an operator inside its unit, chosen so that each stage holds about one
@@ -105,6 +106,7 @@ STAGES: dict[str, int] = {
     "step_table": 3,
     "truncate": 1,
     "turn": 7,
+    "wkv": 13,
 }
 # One register between a unit's last stage and the FIFO behind it.
 OUTPUT_STAGES = 1

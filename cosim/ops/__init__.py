@@ -46,6 +46,7 @@ from cosim.ops.step_table import StepTable
 from cosim.ops.transpose import Transpose
 from cosim.ops.truncate import Truncate
 from cosim.ops.turn import Turn
+from cosim.ops.wkv import Wkv
 
 ALL: tuple[type[Op], ...] = (
     Add,
@@ -91,6 +92,7 @@ ALL: tuple[type[Op], ...] = (
     Transpose,
     Truncate,
     Turn,
+    Wkv,
 )
 OPS: dict[str, type[Op]] = {op.name: op for op in ALL}
 
@@ -140,4 +142,5 @@ __all__ = [
     "Transpose",
     "Truncate",
     "Turn",
+    "Wkv",
 ]

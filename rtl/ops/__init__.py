@@ -49,6 +49,7 @@ from rtl.ops import (
     transpose,
     truncate,
     turn,
+    wkv,
 )
 
 # Each takes its operator, the operands, the inferred type and the pipe: see `rtl/ops/lanes.py`.
@@ -96,4 +97,5 @@ WIRES: Mapping[str, Callable[..., Any]] = {
     "transpose": transpose.wires,
     "truncate": truncate.wires,
     "turn": turn.wires,
+    "wkv": wkv.wires,
 }

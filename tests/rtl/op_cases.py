@@ -47,6 +47,7 @@ from cosim.ops import (
     Transpose,
     Truncate,
     Turn,
+    Wkv,
 )
 
 
@@ -126,6 +127,8 @@ NARROW = [
     case(Rope(2, i(4)), full(i(3), 2), full(i(3), 2)),
     case(Rope(0, i(5)), full(i(2), 2, 2), full(i(2), 1, 2)),
     turned(5, 3, 12, 0, 1 << 20, 999_999_999),
+    case(Wkv(1, 2, i(4)), full(i(3), 1, 3), full(i(2), 1), full(i(1), 1), whole(i(2), -1, -1, 1)),
+    case(Wkv(0, 1, i(3)), full(i(3), 1, 3), full(i(1), 1), full(i(1), 1), whole(i(2), -2, -2, 1)),
     case(GroupRead(2, 2, 4), full(i(3), 3, 1), full(i(1), 3, 1), whole(u(1), 1, 1, 1, 1)),
     case(Leak(2, i(5)), full(i(5)), full(u(3))),
     case(Leak(1, u(3)), full(u(4)), full(u(2))),
@@ -180,6 +183,10 @@ WIDE = [
          fixed=(1, 2)),
     case(CacheWrite(), full(i(8), 4, 2), full(i(8), 2), whole(u(5), 0, 19)),
     case(Divide(8, 128, i(16)), full(i(40), 2, 4)),
+    case(Wkv(16, 20, i(40)), full(i(40), 2, 3), full(i(24), 2), full(i(18), 2),
+         whole(i(30), -(1 << 29), 0, 2)),
+    case(Wkv(9, 14, i(24)), full(i(20), 3, 3), full(i(18), 3), full(i(8), 3), full(i(12), 3),
+         fixed=(3,)),
     case(Divide(0, 3, i(16)), full(i(14), 3)),
     case(Attend(2, 6, 5), full(i(8), 2, 3), full(i(8), 5, 1, 3), full(i(8), 5, 1, 2),
          whole(u(5), 0, 20), full(u(10), 2), fixed=(4,)),
