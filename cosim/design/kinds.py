@@ -14,7 +14,8 @@ Carrier = Kind | Literal["wire"]
 
 # Operators whose unit is still to be built: a Design of a graph that has them is refused.
 WITHOUT_UNIT = (
-    "attend", "cache_write", "count", "divide", "rope", "spike_encode", "spike_linear", "turn", "wkv",
+    "attend", "cache_write", "count", "divide", "rope", "spike_encode", "spike_linear", "turn",
+    "wkv",
 )  # fmt: skip
 
 # `wire`: only names elements anew, so that no unit is needed.
