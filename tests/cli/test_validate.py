@@ -8,10 +8,12 @@ import pytest
 from tests.cli.command import command
 
 # What must come within its aim: figure, published value, aim in percent. No factor is fitted to
-# any of these; W8A8's memory efficiency is the one that W4A4's speed was fitted with.
+# any of these; the memory's share is one of the two that other designs publish.
 WITHIN = {
-    ("VCK190 W8A8, states apart", "speed, tokens/s"): (3.61, 5),
-    ("VCK190 W4A4, from buffers to head by head", "time saved, %"): (32, 3 / 32 * 100),
+    ("VCK190 W4A4, released loops, memory at 0.845", "speed, tokens/s"): (7.21, 5),
+    ("VCK190 W8A8, released loops, memory at 0.845", "speed, tokens/s"): (3.61, 5),
+    ("VCK190 W4A4, released loops, from one to the other", "time saved, %"): (32, 3 / 32 * 100),
+    ("VCK190 W4A4, our Designs, from one to the other", "time saved, %"): (32, 3 / 32 * 100),
 }
 
 
@@ -29,26 +31,29 @@ def test_the_whole_command(tmp_path):
         assert rows[key]["given"] == given
         assert rows[key]["verdict"] == "within"
         assert abs(rows[key]["modelled"] - given) <= given * most / 100
-    for design, given in (("VCK190 W4A4", 7.21), ("VCK190 W8A8", 3.61), ("U280 W4A4", 93)):
+    for design, given in (
+        ("VCK190 W4A4, our Design of it", 7.21), ("VCK190 W8A8, our Design of it", 3.61),
+        ("U280 W4A4", 93),
+    ):  # fmt: skip
         row = rows[design, "speed, tokens/s"]
         assert row["given"] == given
         assert 0.8 * row["derived"] < row["modelled"] <= row["derived"]
-    assert rows["U280 W4A4", "speed, tokens/s"]["verdict"] == "fitted"
+    fitted = {d for (d, _), r in rows.items() if r["verdict"] == "fitted"}
+    assert len(fitted) == 2
+    assert "U280 W4A4" in fitted
+    (four,) = fitted - {"U280 W4A4"}
+    # One factor for both widths: what is fitted to 7.21 comes within 5 % of 3.61.
+    assert rows[four.replace("W4A4", "W8A8"), "speed, tokens/s"]["verdict"] == "within"
     # Misses that are known; when one is met, say so here and in the results.
     missed = {k for k, r in rows.items() if r["verdict"] == "missed"}
-    assert ("VCK190 W4A4, rows as in the graph, buffers", "utilisation, %") in missed
-    # The ratio of 7.21 to 3.61 leaves no time for states: beside the weights they cost 5.1 %.
-    beside = rows["VCK190 W8A8, states beside", "speed, tokens/s"]
-    assert 4 < beside["error"] < 6
-    fifos = rows["VCK190 W4A4, rows as in the graph, FIFOs", "utilisation, %"]
-    heads = rows["VCK190 W4A4, rows head by head", "utilisation, %"]
-    # By hand: 627,840 cycles of products, and 81,920 of states that nothing hides.
-    assert fifos["modelled"] == pytest.approx(100 * 627_840 / (627_840 + 81_920), abs=1)
-    assert heads["modelled"] > 99
-    whole = rows["VCK190 W4A4, intermediates whole", "URAM, blocks"]
-    tiled = rows["VCK190 W4A4, intermediates tiled", "URAM, blocks"]
-    ahead = rows["VCK190 W4A4, intermediates tiled, a layer's states ahead", "URAM, blocks"]
-    assert tiled["modelled"] < 61 < ahead["modelled"] < whole["modelled"] / 3
+    assert ("VCK190 W4A4, released loops, memory at 0.93", "speed, tokens/s") in missed
+    assert ("VCK190 W4A4, released loops, rows head by head", "utilisation, %") in missed
+    basis = {r["note"]: r for r in table_of(found, "validation_basis")}
+    assert all(basis[rows[k]["note"]]["unknown"] for k in missed), "a miss has its reason"
+    assert rows["VCK190 W4A4, our Design, rows head by head", "utilisation, %"]["modelled"] > 99
+    whole = rows["VCK190 W4A4, our Design, intermediates whole", "URAM, blocks"]
+    tiled = rows["VCK190 W4A4, our Design, intermediates tiled", "URAM, blocks"]
+    assert tiled["modelled"] < whole["modelled"] / 3
     both = rows["VC709 W8A8, both modules", "speed, tokens/s"]
     one = rows["VC709 W8A8, one module", "speed, tokens/s"]
     assert one["modelled"] < 5.68 < both["modelled"]
