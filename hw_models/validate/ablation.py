@@ -82,7 +82,8 @@ def released_schedule_rows() -> list[Row]:
     rows = [
         Row(
             f"VCK190 W4A4, released loops, {name}", "utilisation", "%", ABLATION, given,
-            share, rule, pace.busy_percent, WITHIN_3_POINTS, rests_on=rests, unknown=f"{UNKNOWN}; {more}",
+            share, rule, pace.busy_percent, WITHIN_3_POINTS, rests_on=rests,
+            unknown=f"{UNKNOWN}; {more}",
         )
         for name, given, share, rule, pace, more in zip(
             names, (58, 96), derived,
