@@ -1,25 +1,25 @@
-"""Dispatch what differs between model families by one plain dict."""
+"""Look at float models of any family, and change their weights."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from cosim.ir.errors import UserError
-from quant.models import MODULES, Model
-from quant.models.common import Tap
+from quant.models import Model as FloatModel
+from quant.models import linears, sequence, stream_of
 
-FloatModel: TypeAlias = Model
-
-
-def sequence(model: FloatModel, tokens: Tensor, tap: Tap | None = None) -> Tensor:
-    """Return the logits [B, T, V] of tokens [B, T]."""
-    logits: Tensor = MODULES[type(model)].sequence(model, tokens, tap)
-    return logits
+__all__ = [
+    "FloatModel",
+    "linears",
+    "refuse_infinite",
+    "sequence",
+    "stream_of",
+    "with_weights",
+]
 
 
 def refuse_infinite(model: FloatModel, tokens: Tensor, logits: Tensor) -> None:
@@ -49,12 +49,6 @@ class _FirstInfinite:
     def __call__(self, name: str, value: Tensor) -> None:
         if len(self.names) == 1 and not bool(torch.isfinite(value).all()):
             self.names.append(name)
-
-
-def linears(model: FloatModel) -> list[tuple[str, str]]:
-    """List the weight matrices, each with the tap of its input."""
-    names: list[tuple[str, str]] = MODULES[type(model)].linears(model)
-    return names
 
 
 def with_weights(model: FloatModel, weights: Mapping[str, Tensor], **fields: bool) -> FloatModel:

@@ -33,6 +33,22 @@ class ActFormat:
 
 
 @dataclass(frozen=True)
+class AttentionFormat:
+    """Say how attention is quantised: bits of queries, of cached keys and values, and the tile.
+
+    Queries and keys have one binary point a head, values one a channel, from calibration. `tile`
+    keys are visited at once; that order is part of the graph's meaning. `context` tokens, at most
+    the model's own, fit into the cache of a model without a window (None: as many as the model's).
+    """
+
+    query_bits: int = 8
+    key_bits: int = 8
+    value_bits: int = 8
+    tile: int = 32
+    context: int | None = None
+
+
+@dataclass(frozen=True)
 class SsmFormat:
     """Say how the recurrent part is quantised; every re-quantisation there is a shift.
 

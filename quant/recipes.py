@@ -12,7 +12,7 @@ from quant.passes.fold_norms import FoldNorms
 from quant.passes.lightmamba import LIGHTMAMBA
 from quant.passes.lower_graph import LowerGraph
 from quant.passes.quantise_weights import QuantiseWeights
-from quant.passes.rotate_online import RotateOut
+from quant.passes.rotate_online import RotateHeads, RotateOut
 from quant.passes.rotate_residual import RotateResidual
 from quant.weights import WeightFormat
 
@@ -54,6 +54,7 @@ def rotated(name: str, weight_bits: int, act_bits: int) -> Recipe:
             FoldNorms(),
             RotateResidual(),
             RotateOut(),
+            RotateHeads(),
             QuantiseWeights(
                 WeightFormat(weight_bits, group),
                 "gptq",

@@ -144,12 +144,13 @@ class StateGrower(SpikeGrower):
         for _ in range(self.integer(1, 2)):
             q = self.operand((groups * self.integer(1, 3), size))
             heads = self.type(q).shape[:1]
-            more = [self.constant(0, 999, heads)]
+            shift = self.integer(6, 22)
+            more = [self.constant(0, 999, heads), self.constant(shift, shift + 2, heads)]
             alibi = self.integer(0, 2) == 0
             if alibi:
                 more.append(self.constant(0, 5000, heads))
             window, dilation = self.integer(1, n), self.integer(1, 3)
-            op = Attend(self.integer(1, 4), self.integer(6, 22), window, dilation, alibi=alibi)
+            op = Attend(self.integer(1, 4), window, dilation, alibi=alibi)
             sums = self.put(op, q, *caches, at, *more)
             if sums is not None:
                 self.moving.remove(sums)

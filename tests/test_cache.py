@@ -35,12 +35,13 @@ def decoder(places=5, context=40, tile=2, heads=4, groups=2, size=2, window=None
         state = b.state(f"{name}.cache", TensorType.full(i(8), (places, groups, size)))
         b.update(state, b.add(f"{name}.written", CacheWrite(), state, cut[name], at))
     scale = b.const("scale", np.arange(heads) * 40 + 7, u(16))
-    op = Attend(tile, 6, window or places)
-    sums = b.add("sums", op, cut["q"], "k.written", "v.written", at, scale)
+    shift = b.const("shift", np.arange(heads) % 3 + 5, u(3))
+    op = Attend(tile, window or places)
+    sums = b.add("sums", op, cut["q"], "k.written", "v.written", at, scale, shift)
     b.output("out", b.add("mean", Divide(8, 128, i(16)), sums))
     if shared:  # a later layer reads the same cache with what this one found
         again = b.add("again", Reshape((heads, size), (heads, size)), "q")
-        more = b.add("sums.2", op, again, "k.written", "v.written", at, scale)
+        more = b.add("sums.2", op, again, "k.written", "v.written", at, scale, shift)
         b.output("out2", more)
     types = {"in": b.types[x]}
     outputs = {o: f"s.{o}" for o in ("out", *(["out2"] if shared else []))}
@@ -59,14 +60,14 @@ def test_the_step_graph_attends_to_what_came_before():
     """Against the plain list of all keys so far, the ring laid out by hand."""
     model, x = decoder(), tokens(decoder(), 0, 13)
     got = run(model, x, keep=["s/sums"]).values["s/sums"]
-    op, scale = Attend(2, 6, 5), [7, 47, 87, 127]
+    op, constants = Attend(2, 5), ([7, 47, 87, 127], [5, 6, 7, 5])
     rows = x["in"].tolist()
     ring = [[[0, 0], [0, 0]] for _ in range(5)], [[[0, 0], [0, 0]] for _ in range(5)]
     for t, row in enumerate(rows):
         q = [row[0:2], row[2:4], row[4:6], row[6:8]]
         for which, first in ((0, 8), (1, 12)):
             ring[which][t % 5] = [row[first : first + 2], row[first + 2 : first + 4]]
-        assert got[t].tolist() == softmax(op, q, ring[0], ring[1], t, scale)
+        assert got[t].tolist() == softmax(op, q, ring[0], ring[1], t, *constants)
 
 
 @pytest.mark.parametrize("use_numba", [None, False])

@@ -3,7 +3,7 @@
 Glossary (H query heads, G key heads, head h reads g = h // (H / G); N places, D channels):
     p, j   position of the query; position in place c of the ring, newest - (newest - c) mod N
     s      q_h . k_j, exact
-    t      round((s `scale`_h - `slope`_h |p - j|) / 2^`shift`), the exponent in 1/256 octaves
+    t      round((s scale_h - slope_h |p - j|) / 2^shift_h), the exponent in 1/256 octaves
     M      the running maximum of t's whole octaves, t >> 8
     w      round(2^(23 + (t - 256 M) / 256)): 24 bits; 2^15 2^(f/256) from a table of 256 entries
     l, a   sum of w, and of w v, over the keys that the mask shows
@@ -43,12 +43,12 @@ LOWEST = -(EXPONENT_LIMIT >> OCTAVE_BITS)
 class Attend(Op):
     """Weigh values by their keys.
 
-    Inputs q [H, D], keys [N, G, D], values [N, G, E], position [], scale [H] (constant, >= 0),
-    slope [H] (constant) if `alibi`, newest position [] unless `causal`; out [H, E + 1].
+    Inputs q [H, D], keys [N, G, D], values [N, G, E], position [], scale [H] and shift [H]
+    (constants, >= 0), slope [H] (constant) if `alibi`, newest position [] unless `causal`; out
+    [H, E + 1].
     """
 
     tile: int
-    shift: int
     window: int
     dilation: int = 1
     causal: bool = True
@@ -59,8 +59,8 @@ class Attend(Op):
 
     @property
     def constants(self) -> tuple[int, ...]:  # type: ignore[override]
-        """Return the places of the scale, and of the slope if there is one."""
-        return (4, 5) if self.alibi else (4,)
+        """Return the places of scale and shift, and of the slope if there is one."""
+        return (4, 5, 6) if self.alibi else (4, 5)
 
     @property
     def mask(self) -> Mask:
@@ -69,18 +69,18 @@ class Attend(Op):
 
     def infer(self, inputs: Types) -> TensorType:
         """Bound by N weights of the largest value each."""
-        q, keys, values, position, scale, *_ = inputs
+        q, keys, values, position, scale, shift, *_ = inputs
         check_heads(self, q, keys, values)
         heads = q.shape[0]
-        fits = position.shape == () and all(t.shape == (heads,) for t in inputs[4 : 5 + self.alibi])
-        if len(inputs) != 5 + self.alibi + (not self.causal) or not fits or scale.lo < 0:
+        fits = position.shape == () and all(t.shape == (heads,) for t in inputs[4 : 6 + self.alibi])
+        if len(inputs) != 6 + self.alibi + (not self.causal) or not fits or scale.lo < 0:
             raise self.refuse(
-                f"expected scale [{heads}] >= 0, slope [{heads}] if alibi, a newest position [] "
-                f"unless causal; got {', '.join(map(str, inputs[3:]))}"
+                f"expected scale and shift [{heads}] >= 0, slope [{heads}] if alibi, a newest "
+                f"position [] unless causal; got {', '.join(map(str, inputs[3:]))}"
             )
         check_mask(self, self.mask, self._newest(inputs), keys.shape[0])
-        top = self._exponent_peak(inputs) >> self.shift if self.shift >= 0 else EXPONENT_LIMIT
-        if not 0 <= self.shift < SUM_BITS or top + 1 >= EXPONENT_LIMIT:
+        top = self._exponent_peak(inputs) >> max(shift.lo, 0)
+        if not 0 <= shift.lo <= shift.hi < SUM_BITS or top + 1 >= EXPONENT_LIMIT:
             raise self.refuse(f"exponents reach 2^{top.bit_length()} / 256; give a larger shift")
         keys_at_once = most_keys(self.mask, keys.shape[0])
         if keys_at_once * MOST_WEIGHT * max(values.peak, 1) >= 1 << SUM_BITS:
@@ -93,14 +93,13 @@ class Attend(Op):
 
     def meaning(self, *inputs: Array) -> Array:
         """Visit the tiles in order."""
-        q, keys, values, position, scale, *rest = inputs
+        q, keys, values, position, scale, shift, *rest = inputs
         xp = namespace(q)
         n, g, _ = keys.shape[-3:]
         share = q.shape[-2] // g
         q = xp.reshape(q, (*q.shape[:-2], g, share, q.shape[-1]))
-        scale, slope = (
-            xp.reshape(x, (g, share)) for x in (scale, rest[0] if self.alibi else scale * 0)
-        )
+        slope = rest[0] if self.alibi else scale * 0
+        scale, shift, slope = (xp.reshape(x, (g, share)) for x in (scale, shift, slope))
         newest = position if self.causal else rest[-1]
         at = positions_of(newest, n)
         shown = shown_keys(self.mask, position, at)
@@ -113,7 +112,7 @@ class Attend(Op):
             see = shown[..., part][..., None, None]
             k, v = keys[..., part, :, :], values[..., part, :, :]
             s = xp.sum(q[..., None, :, :, :] * k[..., :, :, None, :], axis=-1)
-            t = shift_round(s * scale - slope * far[..., part, :, :], self.shift)
+            t = shift_round(s * scale - slope * far[..., part, :, :], shift)
             octave = xp.where(see, shift_floor(t, OCTAVE_BITS), LOWEST)
             higher = xp.maximum(top, xp.max(octave, axis=-3))
             # What is shifted before the first key is zero.
@@ -129,7 +128,7 @@ class Attend(Op):
     def peak(self, inputs: Types) -> int:
         """Bound the scaled scores, and the sums with the half of their largest shift."""
         out = self.infer(inputs)
-        scores = self._exponent_peak(inputs) + (1 << self.shift)
+        scores = self._exponent_peak(inputs) + (1 << inputs[5].hi)
         newest = self._newest(inputs)
         places = newest.peak + inputs[3].peak + 2 * inputs[1].shape[0]
         return max(out.peak + (1 << (SUM_BITS - 1)), scores, places, EXPONENT_LIMIT * 2)
@@ -149,7 +148,7 @@ class Attend(Op):
             shifts={wide: heads * n, WEIGHT_BITS: heads * n, out.dtype.bits: tiles * out.size},
             compares={wide: heads * n},
             lookups={TABLE_BITS: heads * n},
-            const_bits=sum(t.size_bits for t in inputs[4 : 5 + self.alibi]),
+            const_bits=sum(t.size_bits for t in inputs[4 : 6 + self.alibi]),
             in_bits=q.size_bits,
             out_bits=out.size_bits,
             state_read_bits=n * (keys.size_bits + values.size_bits) // keys.shape[0],
@@ -160,7 +159,7 @@ class Attend(Op):
 
     def _exponent_peak(self, inputs: Types) -> int:
         """Bound the exponent before its shift."""
-        q, keys, _, position, scale, *rest = inputs
+        q, keys, _, position, scale, _, *rest = inputs
         far = max(self._newest(inputs).hi, position.hi) if self.alibi else 0
         far = min(far, self.window - 1) if self.causal else far
         far_peak = max(position.hi, self._newest(inputs).hi) + keys.shape[0]

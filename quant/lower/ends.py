@@ -25,13 +25,27 @@ def residual_frac(src: Source[Any], layer: int) -> int:
     size = (src.config.hidden_size,)
     if layer < 0:
         top = src.ranges.of("embed", size).max()
-    else:
-        top = max(src.ranges.of(f"layers.{layer}.{t}", size).max() for t in ("residual", "out"))
+        return _residual_point(src, top)
+    return sum_frac(src, tuple(f"layers.{layer}.{t}" for t in ("residual", "out")))
+
+
+def sum_frac(src: Source[Any], taps: tuple[str, ...]) -> int:
+    """Return the fraction bits of a residual that holds the sum of two named values."""
+    size = (src.config.hidden_size,)
+    return _residual_point(src, max(src.ranges.of(t, size).max() for t in taps))
+
+
+def _residual_point(src: Source[Any], top: float) -> int:
     return int(frac_for(np.asarray(2 * top), RESIDUAL, src.ssm.headroom))
 
 
 def embed(
-    em: Emitter, src: Source[Any], vocabulary: int, size: int, rows: np.ndarray | None = None
+    em: Emitter,
+    src: Source[Any],
+    vocabulary: int,
+    size: int,
+    rows: np.ndarray | None = None,
+    matrix: str = "backbone.embeddings.weight",
 ) -> Fx:
     """Declare the token input and look its row up; return the residual.
 
@@ -39,14 +53,12 @@ def embed(
     """
     last = vocabulary - 1
     token = em.builder.input("token", TensorType(smallest_type(0, last), (), 0, last))
-    table = src.array("backbone.embeddings.weight")
+    table = src.array(matrix)
     dtype = i(src.ssm.embed_bits)
     frac = 6 if table is None else int(frac_for(np.abs(table).max(), dtype, 1.0))
     if table is not None and rows is not None:
         table = table[rows]
-    stored = em.fixed(
-        src.weight_name("backbone.embeddings.weight"), table, (vocabulary, size), dtype, frac
-    )
+    stored = em.fixed(src.weight_name(matrix), table, (vocabulary, size), dtype, frac)
     row = em.node("embed.row", Embed(), [token, stored.name], frac)
     return em.requant("embed", row, RESIDUAL, residual_frac(src, -1))
 
@@ -57,14 +69,22 @@ def residual_add(em: Emitter, src: Source[Any], layer: int, r: Fx, out: Fx) -> F
     return em.add(f"layers.{layer}.residual_out", moved, out, RESIDUAL)
 
 
-def head(em: Emitter, src: Source[Any], r: Fx, classes: int, epsilon: float) -> Fx:
-    """Normalise, project to the classes (i32 logits) and choose the greedy one."""
+def head(
+    em: Emitter,
+    src: Source[Any],
+    r: Fx,
+    classes: int,
+    epsilon: float,
+    taps: tuple[str, str] | None = None,
+) -> Fx:
+    """Normalise, project to the classes (i32 logits) and choose the greedy one.
+
+    `taps` name the two values whose sum the residual is; by default those of the last block.
+    """
     size = src.config.hidden_size
-    last = src.config.num_hidden_layers - 1
-    tops = (
-        src.ranges.of(f"layers.{last}.residual", (size,)).max()
-        + src.ranges.of(f"layers.{last}.out", (size,)).max()
-    )
+    last = f"layers.{src.config.num_hidden_layers - 1}"
+    taps = taps or (f"{last}.residual", f"{last}.out")
+    tops = sum(src.ranges.of(t, (size,)).max() for t in taps)
     u = norm(em, "final_norm", r, np.asarray(tops), epsilon, src.ssm.headroom)
     acc = lower_linear(
         em,

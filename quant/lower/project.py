@@ -46,26 +46,48 @@ def gate_and_project(
     out_in = em.mul(f"{p}.gated", y, gate, wide, frac_for(top, wide, headroom))
     if gated_norm is not None and not gated_norm.before_gate:
         out_in = _grouped_norm(em, src, f"{p}.gated_norm", out_in, gated_norm)
-    order = inner if src.out_hadamard else 0
-    peaks = src.ranges.of(f"{p}.out_in", (inner,))
-    if order:
-        out_in = em.node(f"{p}.out_in", Hadamard(order), [out_in.name], out_in.frac)
-        peaks = peaks * np.sqrt(order)
-        if em.type(out_in).dtype.bits > ROTATED.bits:
-            # The proved range grows by the order, the real one by its root only.
-            frac = int(frac_for(peaks.max(), ROTATED, headroom))
-            out_in = em.requant(f"{p}.out_in32", out_in, ROTATED, frac)
-    acc = lower_linear(
+    return project_out(
         em,
+        src,
         f"{p}.out_proj",
+        f"{p}.out",
         out_in,
-        src.matrices[matrix],
-        src.weight_name(matrix, order),
-        src.act("out_proj"),
-        peaks,
+        matrix,
+        inner if src.out_hadamard else 0,
+        src.ranges.of(f"{p}.out_in", (inner,)),
+        residual_frac(src, layer),
+        f"{p}.out_in",
     )
+
+
+def project_out(
+    em: Emitter,
+    src: Source[Any],
+    linear: str,
+    out: str,
+    x: Fx,
+    matrix: str,
+    order: int,
+    peaks: np.ndarray,
+    frac: int,
+    rotated: str = "",
+) -> Fx:
+    """Emit W H x as i32 in the residual's binary point; without H where `order` is 0.
+
+    `rotated` names H x; `peaks` [K] are the calibrated magnitudes of x, or of H x / sqrt(K).
+    """
+    if order:
+        x = em.node(rotated, Hadamard(order), [x.name], x.frac)
+        peaks = peaks * np.sqrt(order)
+        if em.type(x).dtype.bits > ROTATED.bits:
+            # The proved range grows by the order, the real one by its root only.
+            narrow = int(frac_for(peaks.max(), ROTATED, src.ssm.headroom))
+            x = em.requant(f"{rotated}32", x, ROTATED, narrow)
+    kind = linear.rsplit(".", 1)[-1]
+    weight = src.matrices[matrix]
+    acc = lower_linear(em, linear, x, weight, src.weight_name(matrix, order), src.act(kind), peaks)
     bias = src.bias(matrix.replace(".weight", ".bias"))
-    return section(em, f"{p}.out", acc, 0, c.hidden_size, i(32), residual_frac(src, layer), bias)
+    return section(em, out, acc, 0, weight.shape[0], i(32), frac, bias)
 
 
 def _grouped_norm(em: Emitter, src: Source[Any], name: str, x: Fx, form: GatedNorm) -> Fx:

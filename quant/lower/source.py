@@ -10,10 +10,21 @@ import numpy as np
 from torch import Tensor
 
 from quant.calibrate import Ranges
-from quant.formats import ActFormat, SsmFormat
+from quant.formats import ActFormat, AttentionFormat, SsmFormat
 from quant.weights import IntWeight
 
 C = TypeVar("C")
+
+
+# Parts of the names of matrices that read or write the residual, and of those around the values.
+RESIDUAL_MATRICES = ("embeddings", "embed_tokens", "in_proj", "out_proj", "lm_head", "qkv_proj",
+                     "o_proj", "gate_up_proj", "down_proj")  # fmt: skip
+VALUE_MATRICES = ("qkv_proj", "o_proj")
+
+
+def touches_residual(matrix: str) -> bool:
+    """Tell by its name whether a matrix reads or writes the residual."""
+    return any(part in matrix for part in RESIDUAL_MATRICES)
 
 
 @dataclass(frozen=True)
@@ -33,6 +44,8 @@ class Source(Generic[C]):
     out_hadamard: bool
     state_hadamard: bool
     basis: str
+    key_hadamard: bool = False
+    attention: AttentionFormat = AttentionFormat()
 
     @property
     def has_weights(self) -> bool:
@@ -58,9 +71,12 @@ class Source(Generic[C]):
     def weight_name(self, matrix: str, rotated_by: int = 0) -> str:
         """Name a weight constant after the rotations fused into it.
 
-        `~r` and a label: the residual's basis; `~h` and an order: an online Hadamard before it.
+        `~r` and a label: the residual's basis; `~h` and an order: an online Hadamard before it;
+        `~v` and an order: the rotation of attention's values, in v_proj, and back, in o_proj.
         """
-        touches = any(k in matrix for k in ("embeddings", "in_proj", "out_proj", "lm_head"))
-        basis = f"~r{self.basis}" if self.basis and touches else ""
+        basis = f"~r{self.basis}" if self.basis and touches_residual(matrix) else ""
         online = f"~h{rotated_by}" if rotated_by else ""
-        return matrix.removeprefix("backbone.") + basis + online
+        turned = self.key_hadamard and any(k in matrix for k in VALUE_MATRICES)
+        values = f"~v{self.config.head_dim}" if turned else ""
+        short = matrix.removeprefix("backbone.").removeprefix("model.")
+        return short + basis + online + values

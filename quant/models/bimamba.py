@@ -45,6 +45,7 @@ from quant.models.common import (
     visit,
 )
 from quant.models.scan import selective_scan
+from quant.models.stream import Stream, mixer_stream
 
 BYTE_VALUES = 257  # 256 bytes and the padding mark
 PLACEHOLDER_BYTE = 0xA4  # what typeseg's own tokeniser writes for a byte it does not accept
@@ -113,6 +114,11 @@ def weight_shapes(config: Config) -> dict[str, tuple[int, ...]]:
     shapes["backbone.norm_f.weight"] = shapes["backbone.norm_f.bias"] = (d,)
     shapes["lm_head.weight"], shapes["lm_head.bias"] = (classes, d), (classes,)
     return shapes
+
+
+def stream(config: Config) -> Stream:
+    """Return who reads and writes the residual."""
+    return mixer_stream(config.num_hidden_layers)
 
 
 def linears(model: BiMamba) -> list[tuple[str, str]]:

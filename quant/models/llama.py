@@ -31,8 +31,9 @@ from quant.models.attend import (
 )
 from quant.models.causal import greedy, one_token
 from quant.models.checkpoint import Checkpoint, load_weights
-from quant.models.common import Tap, Weights, check_tokens, linear, rms_norm, visit
+from quant.models.common import Tap, Weights, check_tokens, linear, rms_norm, rotate, visit
 from quant.models.fields import MOST_LAYERS, Fields
+from quant.models.stream import Stream
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,16 @@ class Config:
 
 @dataclass(frozen=True)
 class Llama:
-    """Hold a Llama: config, and weights by their Hugging Face names."""
+    """Hold a Llama: config, weights by their Hugging Face names, and what passes have rotated.
+
+    out_hadamard: down_proj's input is multiplied by the orthonormal Hadamard matrix of its size.
+    key_hadamard: queries and keys, turned by their positions, by that of the head dim.
+    """
 
     config: Config
     weights: Weights
+    out_hadamard: bool = False
+    key_hadamard: bool = False
 
 
 def read_config(values: Mapping[str, object], where: str = "config.json") -> Config:
@@ -166,6 +173,28 @@ def read_model(checkpoint: Checkpoint) -> Llama:
     )
 
 
+def stream(config: Config) -> Stream:
+    """Return who reads and writes the residual, and where its heads are."""
+    readers: list[tuple[str, str]] = []
+    writers, heads = [], []
+    for i in range(config.num_hidden_layers):
+        layer = f"model.layers.{i}"
+        attention, mlp = f"{layer}.self_attn", f"{layer}.mlp"
+        readers += [(f"{layer}.input_layernorm", f"{attention}.{n}_proj") for n in "qkv"]
+        readers += [
+            (f"{layer}.post_attention_layernorm", f"{mlp}.{n}_proj") for n in ("gate", "up")
+        ]
+        writers += [f"{attention}.o_proj", f"{mlp}.down_proj"]
+        heads.append((f"{attention}.v_proj", f"{attention}.o_proj", config.head_dim))
+    return Stream(
+        embedding="model.embed_tokens",
+        readers=(*readers, ("model.norm", "lm_head")),
+        writers=tuple(writers),
+        turned=tuple(writers[1::2]),
+        heads=tuple(heads),
+    )
+
+
 def linears(model: Llama) -> list[tuple[str, str]]:
     """List the weight matrices, each with the name of the tap that sees its input."""
     found = []
@@ -241,7 +270,13 @@ def _attention(
         x = visit(tap, f"{at}.{name}", linear(model.weights, f"{part}.{name}_proj", u))
         return x.unflatten(-1, (-1, e)).transpose(1, 2)
 
-    q, k, v = rotate_pairs(heads("q"), angles), rotate_pairs(heads("k"), angles), heads("v")
+    def turned(name: str) -> Tensor:
+        x = rotate_pairs(heads(name), angles)
+        x = rotate(x) if model.key_hadamard else x
+        flat = visit(tap, f"{at}.{name}_turned", x.transpose(1, 2).flatten(-2))
+        return flat.unflatten(-1, (-1, e)).transpose(1, 2)
+
+    q, k, v = turned("q"), turned("k"), heads("v")
     cache = before.extended(k, v)
     attended = visit(
         tap, f"{at}.attended", attend(q, cache, mask, e**-0.5).transpose(1, 2).flatten(-2)
@@ -253,5 +288,7 @@ def _mlp(model: Llama, i: int, m: Tensor, tap: Tap | None) -> Tensor:
     at, part = f"layers.{i}", f"model.layers.{i}.mlp"
     gate = visit(tap, f"{at}.gate", linear(model.weights, f"{part}.gate_proj", m))
     up = visit(tap, f"{at}.up", linear(model.weights, f"{part}.up_proj", m))
-    down_in = visit(tap, f"{at}.down_in", functional.silu(gate) * up)
+    gate = visit(tap, f"{at}.silu", functional.silu(gate))
+    gated = visit(tap, f"{at}.gated", gate * up)
+    down_in = visit(tap, f"{at}.down_in", rotate(gated) if model.out_hadamard else gated)
     return visit(tap, f"{at}.down", linear(model.weights, f"{part}.down_proj", down_in))

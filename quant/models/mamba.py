@@ -21,9 +21,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from quant.models.causal import LayerState, State, greedy, one_token, run_layers
+from quant.models.checkpoint import Checkpoint, load_weights
 from quant.models.common import Tap, Weights, depthwise_conv, linear, rotate, visit
 from quant.models.fields import MOST_LAYERS, Fields, require_silu
 from quant.models.scan import selective_scan
+from quant.models.stream import Stream, mixer_stream
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,18 @@ def weight_shapes(config: Config) -> dict[str, tuple[int, ...]]:
     shapes["backbone.norm_f.weight"] = (d,)
     shapes["lm_head.weight"] = (config.vocab_size, d)
     return shapes
+
+
+def read_model(checkpoint: Checkpoint) -> Mamba:
+    """Read the model of an opened folder; raise UserError for what does not fit its config."""
+    config = read_config(checkpoint.config, str(checkpoint.folder / "config.json"))
+    shapes = weight_shapes(config)
+    return Mamba(config, load_weights(checkpoint, shapes, config.tie_word_embeddings))
+
+
+def stream(config: Config) -> Stream:
+    """Return who reads and writes the residual."""
+    return mixer_stream(config.num_hidden_layers)
 
 
 def linears(model: Mamba) -> list[tuple[str, str]]:

@@ -25,6 +25,7 @@ from torch.nn import functional
 
 from cosim.ir.errors import UserError
 from quant.models.causal import LayerState, State, greedy, one_token, run_layers
+from quant.models.checkpoint import Checkpoint, load_weights
 from quant.models.common import (
     Tap,
     Weights,
@@ -37,6 +38,7 @@ from quant.models.common import (
 )
 from quant.models.fields import MOST_LAYERS, Fields, require_silu
 from quant.models.ssd import LONGEST_CHUNK, scan_by_chunks, scan_by_tokens
+from quant.models.stream import Stream, mixer_stream
 
 
 @dataclass(frozen=True)
@@ -158,6 +160,18 @@ def weight_shapes(config: Config) -> dict[str, tuple[int, ...]]:
     shapes["backbone.norm_f.weight"] = (d,)
     shapes["lm_head.weight"] = (config.vocab_size, d)
     return shapes
+
+
+def read_model(checkpoint: Checkpoint) -> Mamba2:
+    """Read the model of an opened folder; raise UserError for what does not fit its config."""
+    config = read_config(checkpoint.config, str(checkpoint.folder / "config.json"))
+    shapes = weight_shapes(config)
+    return Mamba2(config, load_weights(checkpoint, shapes, config.tie_word_embeddings))
+
+
+def stream(config: Config) -> Stream:
+    """Return who reads and writes the residual."""
+    return mixer_stream(config.num_hidden_layers, has_norm=True)
 
 
 def linears(model: Mamba2) -> list[tuple[str, str]]:

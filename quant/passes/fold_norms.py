@@ -9,27 +9,13 @@ import torch
 from torch import Tensor
 
 from cosim.ir.errors import UserError
-from quant.family import FloatModel, with_weights
+from quant.family import FloatModel, stream_of, with_weights
 from quant.models.bimamba import BiMamba
-from quant.models.mamba2 import Mamba2
 from quant.models.rwkv4 import Rwkv4
 from quant.models.rwkv5 import Rwkv5
 from quant.passes.draft import Draft, Pass, refuse_quantised
 
 HEAD, FINAL = "lm_head", "backbone.norm_f"
-
-
-def residual_readers(layers: int) -> list[tuple[str, str]]:
-    """List (norm, matrix) pairs: who reads the residual, through which norm."""
-    pairs = [
-        (f"backbone.layers.{k}.norm", f"backbone.layers.{k}.mixer.in_proj") for k in range(layers)
-    ]
-    return [*pairs, (FINAL, HEAD)]
-
-
-def residual_writers(layers: int) -> list[str]:
-    """List the matrices whose rows write the residual."""
-    return [f"backbone.layers.{k}.mixer.out_proj" for k in range(layers)]
 
 
 @dataclass(frozen=True)
@@ -52,15 +38,9 @@ class FoldNorms(Pass):
         """Fold all norms of the model; raise UserError once matrices are quantised."""
         refuse_quantised(draft, self.name)
         model = draft.model
-        old, layers = model.weights, model.config.num_hidden_layers
+        old, stream = model.weights, stream_of(model)
         new: dict[str, Tensor] = {}
-        pairs = residual_readers(layers)
-        if isinstance(model, Mamba2):
-            pairs += [
-                (f"backbone.layers.{k}.mixer.norm", f"backbone.layers.{k}.mixer.out_proj")
-                for k in range(layers)
-            ]
-        for norm, matrix in pairs:
+        for norm, matrix in (*stream.readers, *stream.inner):
             gain, weight = old[f"{norm}.weight"], old[f"{matrix}.weight"]
             new[f"{matrix}.weight"] = weight * gain
             new[f"{norm}.weight"] = torch.ones_like(gain)
@@ -71,7 +51,7 @@ class FoldNorms(Pass):
         if isinstance(model, BiMamba):
             embedding = old["backbone.embeddings.weight"]
             new["backbone.embeddings.weight"] = embedding - embedding.mean(dim=1, keepdim=True)
-            for matrix in residual_writers(layers):
+            for matrix in stream.writers:
                 for leaf in ("weight", "bias"):
                     value = new.get(f"{matrix}.{leaf}", old[f"{matrix}.{leaf}"])
                     new[f"{matrix}.{leaf}"] = value - value.mean(dim=0, keepdim=True)

@@ -11,10 +11,11 @@ from torch import Tensor
 from cosim.ir.errors import UserError
 from cosim.ir.model import Model
 from quant.calibrate import explain, measure_ranges
-from quant.formats import ActFormat, SsmFormat
-from quant.lower import bimamba, mamba, mamba2
+from quant.formats import ActFormat, AttentionFormat, SsmFormat
+from quant.lower import bimamba, llama, mamba, mamba2
 from quant.lower.source import Source
 from quant.models.bimamba import BiMamba
+from quant.models.llama import Llama
 from quant.models.mamba import Mamba
 from quant.models.mamba2 import Mamba2
 from quant.passes.draft import Draft, Pass
@@ -24,6 +25,7 @@ LOWERINGS: dict[type, Callable[[str, Source[Any]], Model]] = {
     Mamba: mamba.lower,
     Mamba2: mamba2.lower,
     BiMamba: bimamba.lower,
+    Llama: llama.lower,
 }
 
 
@@ -34,6 +36,7 @@ class LowerGraph(Pass):
     act: ActFormat
     ssm: SsmFormat = SsmFormat()
     kinds: tuple[tuple[str, ActFormat], ...] = field(default=())
+    attention: AttentionFormat = AttentionFormat()
 
     name: ClassVar[str] = "lower"
     keeps_function: ClassVar[bool] = False
@@ -55,6 +58,8 @@ class LowerGraph(Pass):
             out_hadamard=model.out_hadamard,
             state_hadamard=isinstance(model, Mamba2) and model.state_hadamard,
             basis=draft.basis,
+            key_hadamard=isinstance(model, Llama) and model.key_hadamard,
+            attention=self.attention,
         )
         try:
             integer = LOWERINGS[type(model)](draft.name, source)

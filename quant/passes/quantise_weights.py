@@ -10,8 +10,9 @@ from torch import Tensor
 
 from quant.brevitas_bridge import round_weights
 from quant.calibrate import collect_inputs
-from quant.family import FloatModel, linears, with_weights
-from quant.models.mamba2 import Mamba2
+from quant.family import FloatModel, linears, stream_of, with_weights
+from quant.models.bimamba import BiMamba
+from quant.models.mamba import Mamba
 from quant.passes.draft import Draft, Pass
 from quant.weights import WeightFormat, quantise_matrix
 
@@ -66,7 +67,7 @@ class QuantiseWeights(Pass):
     def format_of(self, model: FloatModel, matrix: str) -> WeightFormat:
         """Return the format of one of a model's matrices."""
         fmt = dict(self.kinds).get(kind_of(matrix), self.default)
-        if self.channel_group is None or isinstance(model, Mamba2):
+        if self.channel_group is None or not isinstance(model, Mamba | BiMamba):
             return fmt
         return replace(fmt, group=self.channel_group)
 
@@ -85,6 +86,7 @@ def spread(tokens: Tensor, most: int) -> Tensor:
 
 def online_gain(draft: Draft, matrix: str) -> float:
     """Return what the matrix takes over from an unnormalised online rotation: 1 / sqrt(n)."""
-    if draft.model.out_hadamard and kind_of(matrix) == "out_proj":
-        return float(draft.model.config.intermediate_size) ** -0.5
+    model = draft.model
+    if model.out_hadamard and matrix.removesuffix(".weight") in stream_of(model).turned:
+        return float(model.weights[matrix].shape[1]) ** -0.5
     return 1.0

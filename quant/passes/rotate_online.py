@@ -10,35 +10,74 @@ from torch import Tensor
 
 from cosim.ir.errors import UserError
 from cosim.ops.hadamard import hadamard_matrix
-from quant.family import with_weights
+from quant.family import stream_of, with_weights
+from quant.models.llama import Llama
 from quant.models.mamba2 import Mamba2
 from quant.passes.draft import Draft, Pass, refuse_quantised
-from quant.passes.fold_norms import residual_writers
 
 
 @dataclass(frozen=True)
 class RotateOut(Pass):
-    """Rotate the input of out_proj online: W x = (W H^T / sqrt(n)) (H x / sqrt(n))."""
+    """Rotate a block's last matrix's input online: W x = (W H^T / sqrt(n)) (H x / sqrt(n)).
+
+    That matrix is out_proj, or down_proj of a transformer.
+    """
 
     name: ClassVar[str] = "rotate_out"
     keeps_function: ClassVar[bool] = True
     needs_folded: ClassVar[bool] = True
 
     def apply(self, draft: Draft, calibration: Tensor) -> Draft:
-        """Fuse the inverse into out_proj; raise UserError where the order of passes is wrong."""
+        """Fuse the inverse into the matrix; raise UserError where the order of passes is wrong."""
         refuse_quantised(draft, self.name)
         model = draft.model
         if self.needs_folded and not draft.folded:
             raise UserError("rotate_out: norm weights do not commute with it; fold_norms first")
         if model.out_hadamard:
             raise UserError("rotate_out: out_proj's input is already rotated")
-        size = model.config.intermediate_size
-        h = torch.tensor(hadamard_matrix(size)).double() / size**0.5
         new = {}
-        for matrix in residual_writers(model.config.num_hidden_layers):
+        for matrix in stream_of(model).turned:
             name = f"{matrix}.weight"
-            new[name] = (model.weights[name].double() @ h.T).float()
+            new[name] = (model.weights[name].double() @ orthonormal(model.weights[name]).T).float()
         return replace(draft, model=with_weights(model, new, out_hadamard=True))
+
+
+@dataclass(frozen=True)
+class RotateHeads(Pass):
+    """Rotate attention's heads: queries and keys online, values inside the matrices around them.
+
+    Scores stay: (H q) . (H k) / n = q . k. A mean of values H v is H times the mean, so that v_proj
+    takes the rotation and o_proj its inverse. Families without attention stay as they are.
+    """
+
+    name: ClassVar[str] = "rotate_heads"
+    keeps_function: ClassVar[bool] = True
+
+    def apply(self, draft: Draft, calibration: Tensor) -> Draft:
+        """Rotate; raise UserError where matrices are quantised or the heads rotated already."""
+        refuse_quantised(draft, self.name)
+        model = draft.model
+        if not isinstance(model, Llama):
+            return draft
+        if model.key_hadamard:
+            raise UserError("rotate_heads: queries and keys are already rotated")
+        new = {}
+        for value, output, size in stream_of(model).heads:
+            h = torch.tensor(hadamard_matrix(size)).double() / size**0.5
+            for leaf in ("weight", "bias"):
+                name = f"{value}.{leaf}"
+                if name in model.weights:
+                    rows = model.weights[name].double().unflatten(0, (-1, size))
+                    new[name] = torch.einsum("ij,gj...->gi...", h, rows).flatten(0, 1).float()
+            columns = model.weights[f"{output}.weight"].double().unflatten(1, (-1, size))
+            new[f"{output}.weight"] = (columns @ h.T).flatten(1).float()
+        return replace(draft, model=with_weights(model, new, key_hadamard=True))
+
+
+def orthonormal(weight: Tensor) -> Tensor:
+    """Return the orthonormal Hadamard matrix of a weight's inputs, float64."""
+    size = weight.shape[1]
+    return torch.tensor(hadamard_matrix(size)).double() / size**0.5
 
 
 @dataclass(frozen=True)

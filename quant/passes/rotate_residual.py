@@ -14,9 +14,8 @@ from torch import Tensor
 
 from cosim.ir.errors import UserError
 from cosim.ops.hadamard import hadamard_matrix
-from quant.family import with_weights
+from quant.family import stream_of, with_weights
 from quant.passes.draft import Draft, Pass, refuse_quantised
-from quant.passes.fold_norms import residual_readers, residual_writers
 
 
 def rotation(size: int, seed: int) -> Tensor:
@@ -28,7 +27,7 @@ def rotation(size: int, seed: int) -> Tensor:
 
 @dataclass(frozen=True)
 class RotateResidual(Pass):
-    """Fuse the rotation into embedding, in_proj, out_proj and head."""
+    """Fuse the rotation into the embedding and all matrices that read or write the residual."""
 
     seed: int = 0
 
@@ -45,15 +44,15 @@ class RotateResidual(Pass):
         if draft.basis:
             raise UserError(f"rotate_residual: the residual is already rotated ({draft.basis})")
         model = draft.model
-        layers, size = model.config.num_hidden_layers, model.config.hidden_size
+        stream, size = stream_of(model), model.config.hidden_size
         q = rotation(size, self.seed)
         new = {}
-        embedding = "backbone.embeddings.weight"
+        embedding = f"{stream.embedding}.weight"
         new[embedding] = (model.weights[embedding].double() @ q).float()
-        for _, matrix in residual_readers(layers):
+        for _, matrix in stream.readers:
             name = f"{matrix}.weight"
             new[name] = (model.weights[name].double() @ q).float()
-        for matrix in residual_writers(layers):
+        for matrix in stream.writers:
             for leaf in ("weight", "bias"):
                 name = f"{matrix}.{leaf}"
                 if name in model.weights:

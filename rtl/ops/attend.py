@@ -49,7 +49,7 @@ WEIGHTS = np.array(POWERS) << (WEIGHT_BITS - TABLE_BITS)
 
 def wires(op: Attend, inputs: Sequence[Lanes], out: TensorType, pipe: Pipe) -> Lanes:
     """Find the flags of all places once, then each head by itself."""
-    q, keys, values, position, scale, *rest = inputs
+    q, keys, values, position, scale, shift, *rest = inputs
     n, g = keys.shape[:2]
     share = q.shape[0] // g
     newest = position.item() if op.causal else rest[-1].item()
@@ -60,7 +60,7 @@ def wires(op: Attend, inputs: Sequence[Lanes], out: TensorType, pipe: Pipe) -> L
     for h in range(q.shape[0]):
         slope = rest[0][h] if op.alibi else None
         exponents = [
-            exponent(op, score(q[h], keys[c, h // share], pipe), scale[h], slope,
+            exponent(score(q[h], keys[c, h // share], pipe), scale[h], shift[h], slope,
                      places.far(c) if op.alibi else None, pipe)
             for c in range(n)
         ]  # fmt: skip
@@ -74,14 +74,14 @@ def score(q: Lanes, key: Lanes, pipe: Pipe) -> Int:
     return tree(list(products(q, key, pipe)), add, pipe)
 
 
-def exponent(op: Attend, s: Int, scale: Int, slope: Int | None, far: Int | None, pipe: Pipe) -> Int:
+def exponent(s: Int, scale: Int, shift: Int, slope: Int | None, far: Int | None, pipe: Pipe) -> Int:
     """Scale a score, take off what its distance costs, round: four stages."""
     scaled = pipe.cut(mul(*pipe.align(s, scale)))
     if slope is not None and far is not None:
         cost = pipe.cut(mul(*pipe.align(slope, far)))
         scaled, cost = pipe.align(scaled, cost)
         scaled = sub(scaled, cost)
-    return rounded(pipe.cut(scaled), op.shift, pipe)
+    return rounded(*pipe.align(pipe.cut(scaled), shift), pipe)
 
 
 def rounded(x: Int, s: Int | int, pipe: Pipe) -> Int:

@@ -25,7 +25,7 @@ def places(op, position: int, newest: int, n: int) -> list[tuple[int, int] | Non
     return found
 
 
-def softmax(op, q, keys, values, position, scale, *rest):
+def softmax(op, q, keys, values, position, scale, shift, *rest):
     """Follow the glossary of `attend`, one head and one key after the other."""
     rest = list(rest)
     slopes = rest.pop(0) if op.alibi else [0] * len(q)
@@ -41,7 +41,7 @@ def softmax(op, q, keys, values, position, scale, *rest):
             found = []
             for c in (c for c in inside if seen[c] is not None):
                 s = sum(a * b for a, b in zip(vector, keys[c][g], strict=True))
-                found.append((c, up(s * scale[h] - slopes[h] * seen[c], op.shift)))
+                found.append((c, up(s * scale[h] - slopes[h] * seen[c], shift[h])))
             if not found:
                 continue
             new = max(t // 256 for _, t in found)

@@ -12,7 +12,7 @@ from tests.ops.attention import real, softmax
 from tests.ops.check import check
 
 
-def types_of(heads, groups, size, places, position, more=(), bits=(8, 8, 8), top=200):
+def types_of(heads, groups, size, places, position, more=(), bits=(8, 8, 8), top=200, shift=9):
     """Return the types of q, keys, values, position and scale."""
     q, k, v = (i(b) for b in bits)
     return [
@@ -21,30 +21,31 @@ def types_of(heads, groups, size, places, position, more=(), bits=(8, 8, 8), top
         TensorType.full(v, (places, groups, size)),
         TensorType(u(20), (), *position),
         TensorType(u(16), (heads,), 0, top),
+        TensorType(i(7), (heads,), shift, max(shift, 0) + 1),
         *more,
     ]
 
 
 ODD = [
-    (Attend(4, 6, 9), types_of(1, 1, 1, 9, (0, 8))),
-    (Attend(3, 9, 7), types_of(6, 2, 3, 7, (0, 40))),
-    (Attend(16, 8, 5), types_of(3, 3, 2, 5, (3, 3))),
-    (Attend(1, 7, 3), types_of(4, 1, 2, 6, (0, 100))),
-    (Attend(5, 10, 12, dilation=3), types_of(2, 1, 4, 12, (0, 11))),
-    (Attend(2, 4, 8, blocks=(0, 0, 1, 1, 2, 0, 2, 2, 3, 3)), types_of(2, 2, 2, 8, (0, 7))),
+    (Attend(4, 9), types_of(1, 1, 1, 9, (0, 8))),
+    (Attend(3, 7), types_of(6, 2, 3, 7, (0, 40))),
+    (Attend(16, 5), types_of(3, 3, 2, 5, (3, 3))),
+    (Attend(1, 3), types_of(4, 1, 2, 6, (0, 100))),
+    (Attend(5, 12, dilation=3), types_of(2, 1, 4, 12, (0, 11))),
+    (Attend(2, 8, blocks=(0, 0, 1, 1, 2, 0, 2, 2, 3, 3)), types_of(2, 2, 2, 8, (0, 7))),
     (
-        Attend(4, 7, 11, alibi=True),
+        Attend(4, 11, alibi=True),
         types_of(4, 2, 3, 11, (0, 30), [TensorType(u(12), (4,), 0, 999)]),
     ),
     (
-        Attend(4, 7, 10, causal=False),
+        Attend(4, 10, causal=False),
         types_of(2, 1, 3, 10, (0, 9), [TensorType(u(4), (), 0, 9)]),
     ),
     (
-        Attend(3, 6, 4, dilation=2, causal=False, alibi=True),
+        Attend(3, 4, dilation=2, causal=False, alibi=True),
         types_of(2, 2, 3, 10, (0, 9), [TensorType(u(9), (2,), 3, 300), TensorType(u(4), (), 0, 9)]),
     ),
-    (Attend(4, 20, 6), types_of(2, 1, 3, 6, (0, 12), bits=(16, 8, 12), top=65535)),
+    (Attend(4, 6), types_of(2, 1, 3, 6, (0, 12), bits=(16, 8, 12), top=65535, shift=20)),
 ]
 
 
@@ -59,13 +60,13 @@ def test_every_place_of_a_ring_at_every_position(seed):
     """Until the cache is full, at its edge, and far past it."""
     rng = np.random.default_rng(seed)
     n, tile = (int(x) for x in rng.integers(1, 9, 2))
-    op = Attend(tile, 5, int(rng.integers(1, n + 1)), int(rng.integers(1, 4)))
+    op = Attend(tile, int(rng.integers(1, n + 1)), int(rng.integers(1, 4)))
     types = types_of(2, 1, 2, n, (0, 4 * n))
     op.infer(types)
     for position in range(4 * n + 1):
         keys, values = rng.integers(-128, 128, (2, n, 1, 2))
         q, scale = rng.integers(-128, 128, (2, 2)), rng.integers(0, 200, 2)
-        given = (q, keys, values, np.array(position), scale)
+        given = (q, keys, values, np.array(position), scale, np.array([5, 6]))
         assert op.meaning(*given).tolist() == softmax(op, *(x.tolist() for x in given))
 
 
@@ -92,9 +93,9 @@ def streamed(rng, keys, std, tile, order=None, size=64):
     weight = scales[0] * scales[1] / np.sqrt(size) * np.log2(np.e)
     shift = 15 - int(np.floor(np.log2(weight * 256))) - 1
     scale = np.array([round(weight * 256 * 2.0**shift)])
-    op = Attend(tile, shift, keys)
+    op = Attend(tile, keys)
     where = np.arange(keys) if order is None else order
-    sums = op.meaning(q8, k8[where], v8[where], np.array(keys - 1), scale)
+    sums = op.meaning(q8, k8[where], v8[where], np.array(keys - 1), scale, np.array([shift]))
     out = Divide(8, 128, i(16)).meaning(sums)
     return out, real(q8, k8, v8, weight)
 
@@ -130,7 +131,7 @@ def test_another_order_of_tiles_gives_the_same_int8(keys, std):
 @pytest.mark.parametrize("end", ["all alike", "one far above", "rising", "all at both ends"])
 def test_saturating_scores(end):
     """Scores at the ends of their range: no sum wraps, no weight is lost that counts."""
-    n, op = 300, Attend(32, 4, 300)
+    n, op = 300, Attend(32, 300)
     q = np.full((1, 4), 127)
     keys = np.full((n, 1, 4), -128)
     if end == "one far above":
@@ -140,7 +141,7 @@ def test_saturating_scores(end):
     if end == "all at both ends":
         keys[::2] = 127
     values = np.where(np.arange(n) % 3 == 0, 127, -128)[:, None, None] * np.ones((1, 4), np.int64)
-    given = (q, keys, values, np.array(n - 1), np.array([65535]))
+    given = (q, keys, values, np.array(n - 1), np.array([65535]), np.array([4]))
     sums = op.meaning(*given)
     assert sums.tolist() == softmax(op, *(x.tolist() for x in given))
     out = Divide(8, 128, i(16)).meaning(sums) / 256
@@ -154,35 +155,40 @@ FITS = types_of(4, 2, 3, 8, (0, 7))
 @pytest.mark.parametrize(
     ("op", "types", "said"),
     [
-        (Attend(4, 8, 8), types_of(5, 2, 3, 8, (0, 7)), "5 query heads do not share 2 key heads"),
-        (Attend(4, 8, 0), FITS, "a window of 0 keys leaves each query without one"),
-        (Attend(0, 8, 8), FITS, "tile 0"),
-        (Attend(4, 8, 8, dilation=0), FITS, "dilation 0"),
-        (Attend(4, 8, 8, blocks=(0, 0, 1, 0)), FITS, "query tile 1 is not listed with its own"),
-        (Attend(4, 8, 8, blocks=(0, 0, 1, 2)), FITS, r"pairs of tiles 0\.\.1"),
-        (Attend(4, 8, 8, blocks=(0, 0, 1)), FITS, r"pairs of tiles 0\.\.1"),
-        (Attend(4, 8, 9), types_of(4, 2, 3, 8, (0, 8)), "positions reach 8 in a window of 9"),
+        (Attend(4, 8), types_of(5, 2, 3, 8, (0, 7)), "5 query heads do not share 2 key heads"),
+        (Attend(4, 0), FITS, "a window of 0 keys leaves each query without one"),
+        (Attend(0, 8), FITS, "tile 0"),
+        (Attend(4, 8, dilation=0), FITS, "dilation 0"),
+        (Attend(4, 8, blocks=(0, 0, 1, 0)), FITS, "query tile 1 is not listed with its own"),
+        (Attend(4, 8, blocks=(0, 0, 1, 2)), FITS, r"pairs of tiles 0\.\.1"),
+        (Attend(4, 8, blocks=(0, 0, 1)), FITS, r"pairs of tiles 0\.\.1"),
+        (Attend(4, 9), types_of(4, 2, 3, 8, (0, 8)), "positions reach 8 in a window of 9"),
         (
-            Attend(4, 8, 8, blocks=(0, 0, 1, 1)),
+            Attend(4, 8, blocks=(0, 0, 1, 1)),
             types_of(4, 2, 3, 8, (0, 8)),
             "positions reach 8, but the cache has 8 places",
         ),
         (
-            Attend(4, 8, 8, causal=False),
+            Attend(4, 8, causal=False),
             types_of(4, 2, 3, 8, (0, 7), [TensorType(u(4), (), 0, 8)]),
             "positions reach 8, but the cache has 8 places",
         ),
-        (Attend(4, 8, 8, causal=False), FITS, "a newest position"),
-        (Attend(4, 8, 8, alibi=True), FITS, "slope"),
-        (Attend(4, -1, 8), FITS, "give a larger shift"),
-        (Attend(4, 0, 8), types_of(4, 2, 3, 8, (0, 7), bits=(16, 16, 8)), "give a larger shift"),
-        (Attend(4, 8, 8), types_of(4, 2, 3, 8, (-1, 7)), "at least 0"),
+        (Attend(4, 8, causal=False), FITS, "a newest position"),
+        (Attend(4, 8, alibi=True), FITS, "slope"),
+        (Attend(4, 8), types_of(4, 2, 3, 8, (0, 7), shift=-1), "give a larger shift"),
+        (Attend(4, 8), types_of(4, 2, 3, 8, (0, 7), shift=47), "give a larger shift"),
         (
-            Attend(4, 20, 1 << 18),
+            Attend(4, 8),
+            types_of(4, 2, 3, 8, (0, 7), bits=(16, 16, 8), shift=0),
+            "give a larger shift",
+        ),
+        (Attend(4, 8), types_of(4, 2, 3, 8, (-1, 7)), "at least 0"),
+        (
+            Attend(4, 1 << 18),
             types_of(1, 1, 1, 1 << 18, (0, 7), bits=(8, 8, 16)),
             "need more than 48 bits",
         ),
-        (Attend(4, 8, 8), [FITS[0], *FITS[2:3], FITS[0], *FITS[3:]], "expected q"),
+        (Attend(4, 8), [FITS[0], *FITS[2:3], FITS[0], *FITS[3:]], "expected q"),
     ],
     ids=str,
 )
@@ -194,7 +200,7 @@ def test_illegal_uses_are_refused(op, types, said):
 def test_work_is_counted_by_hand():
     """Of 6 keys in the window; scores of 3 * 128 * 128 need 17 bits."""
     types = types_of(4, 2, 3, 8, (0, 99))
-    op = Attend(4, 8, 6)
+    op = Attend(4, 6)
     out = op.infer(types)
     assert out.dtype.bits == 35  # 6 * 2^24 * 128 and a sign
     assert op.work(types, out) == Work(
@@ -204,7 +210,7 @@ def test_work_is_counted_by_hand():
         shifts={17: 24, 24: 24, 35: 2 * 4 * 4},
         compares={17: 24},
         lookups={16: 24},
-        const_bits=64,
+        const_bits=64 + 28,
         in_bits=96,
         out_bits=35 * 16,
         state_read_bits=6 * 2 * 2 * 3 * 8,

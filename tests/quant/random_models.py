@@ -1,4 +1,4 @@
-"""Draw random models of the families from their configs, outliers included."""
+"""Draw random models of every family from their configs, outliers included."""
 
 from dataclasses import replace
 
@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from quant.family import MODULES, FloatModel
-from quant.models import bimamba, mamba, mamba2, rwkv4, rwkv5
+from quant.family import FloatModel
+from quant.models import MODULES, bimamba, llama, mamba, mamba2, rwkv4, rwkv5
 
 MAMBA = mamba.Config(
     vocab_size=53, hidden_size=24, intermediate_size=48, state_size=5, num_hidden_layers=2,
@@ -29,10 +29,18 @@ RWKV5 = rwkv5.Config(
     vocab_size=53, hidden_size=24, attention_hidden_size=24, intermediate_size=40,
     num_hidden_layers=2, head_size=6,
 )  # fmt: skip
-BASES = {"mamba": MAMBA, "mamba2": MAMBA2, "bimamba": BIMAMBA, "rwkv4": RWKV4, "rwkv5": RWKV5}
+LLAMA = llama.Config(
+    vocab_size=53, hidden_size=24, intermediate_size=40, num_hidden_layers=2,
+    num_attention_heads=6, num_key_value_heads=2, head_dim=8, max_position_embeddings=64,
+    tie_word_embeddings=True,
+)  # fmt: skip
+BASES = {
+    "mamba": MAMBA, "mamba2": MAMBA2, "bimamba": BIMAMBA, "rwkv4": RWKV4, "rwkv5": RWKV5,
+    "llama": LLAMA,
+}  # fmt: skip
 MODELS = {
     mamba.Config: mamba.Mamba, mamba2.Config: mamba2.Mamba2, bimamba.Config: bimamba.BiMamba,
-    rwkv4.Config: rwkv4.Rwkv4, rwkv5.Config: rwkv5.Rwkv5,
+    rwkv4.Config: rwkv4.Rwkv4, rwkv5.Config: rwkv5.Rwkv5, llama.Config: llama.Llama,
 }  # fmt: skip
 NORMS = ("norm.weight", "norm_f.weight", "ln1.weight", "ln2.weight", "ln_x.weight",
          "ln_out.weight", "pre_ln.weight")  # fmt: skip
@@ -46,7 +54,8 @@ def random_model(family: str, seed: int = 0, **changes) -> FloatModel:
     generator = torch.Generator().manual_seed(seed)
     weights = {n: _drawn(n, shape, generator) for n, shape in shapes.items()}
     if getattr(config, "tie_word_embeddings", False):
-        weights["lm_head.weight"] = weights["backbone.embeddings.weight"]
+        embedding = f"{MODULES[kind].stream(config).embedding}.weight"
+        weights["lm_head.weight"] = weights[embedding]
     return kind(config, weights)
 
 
@@ -66,7 +75,7 @@ def _drawn(name: str, shape: tuple[int, ...], generator: torch.Generator) -> Ten
         return 1 + 0.3 * noise
     if leaf == "bias":
         return 0.3 * noise
-    if "embeddings" in name:  # two channels stand out, as in trained residuals
+    if "embed" in name:  # two channels stand out, as in trained residuals
         noise[:, :: shape[1] // 2] *= 8
         return noise
     return noise / shape[-1] ** 0.5

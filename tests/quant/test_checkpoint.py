@@ -204,7 +204,7 @@ def test_config_that_is_no_object(folder):
     assert "config.json holds a JSON list, but must hold an object" in refused(folder)
 
 
-@pytest.mark.parametrize("kind", ["llama", None, ["mamba"]])
+@pytest.mark.parametrize("kind", ["opt", None, ["mamba"]])
 def test_unknown_model_type(folder, kind):
     rewrite(folder / "config.json", lambda values: values.update(model_type=kind))
     sentence = refused(folder)

@@ -31,6 +31,7 @@ CASES = [
     ("mamba", {}), ("mamba", {"use_bias": True, "use_conv_bias": False}), ("mamba2", {}),
     ("mamba2", {"use_bias": True, "n_groups": 2, "time_step_limit": (0.02, 0.1)}),
     ("mamba2", {"norm_before_gate": True}), ("bimamba", {}), ("bimamba", {"conv_kernel": 3}),
+    ("llama", {}), ("llama", {"sliding_window": 5, "attention_bias": True, "mlp_bias": True}),
 ]  # fmt: skip
 
 
@@ -40,7 +41,7 @@ def skeleton(model) -> list[str]:
     lines = []
     for line in model.text().splitlines():
         if line.startswith(("  const table.", "  const layers", "  const final", "  const logits",
-                            "  const embed", "  const lm_head")):  # fmt: skip
+                            "  const embed", "  const lm_head", "  const rope")):  # fmt: skip
             line = line.split(":")[0]
         line = re.sub(r" in -?\d+\.\.-?\d+", "", line)
         line = re.sub(r"table\.\d+", "table", line)

@@ -8,10 +8,10 @@ from cosim.ir.errors import UserError
 from cosim.ops import Hadamard
 from quant.brevitas_bridge import round_weights
 from quant.calibrate import collect_inputs
-from quant.family import linears, sequence
+from quant.family import linears, sequence, stream_of
 from quant.formats import ActFormat
 from quant.passes.draft import Draft
-from quant.passes.fold_norms import FoldNorms, residual_readers
+from quant.passes.fold_norms import FoldNorms
 from quant.passes.lower_graph import LowerGraph
 from quant.passes.quantise_weights import QuantiseWeights, kind_of
 from quant.passes.rotate_online import RotateOut, RotateState
@@ -276,8 +276,9 @@ def test_passes_say_who_keeps_the_function():
 
 def test_every_reader_of_the_residual_is_a_matrix_that_linears_name():
     for family in ("mamba", "mamba2", "bimamba"):
-        names = {n.removesuffix(".weight") for n, _ in linears(random_model(family))}
-        assert {matrix for _, matrix in residual_readers(2)} <= names
+        model = random_model(family)
+        names = {n.removesuffix(".weight") for n, _ in linears(model)}
+        assert {matrix for _, matrix in stream_of(model).readers} <= names
 
 
 @pytest.mark.parametrize("family", ["mamba", "mamba2", "bimamba"])
