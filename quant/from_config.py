@@ -47,7 +47,9 @@ def lower_config(name: str, config: Config, recipe: Recipe) -> Model:
         ssm=SsmFormat() if lower is None else lower.ssm,
         out_hadamard=bool({RotateOut, RotateWeighted} & has),
         state_hadamard=RotateState in has,
-        key_hadamard=RotateHeads in has and isinstance(config, llama.Config),
+        head_order=config.head_dim
+        if RotateHeads in has and isinstance(config, llama.Config)
+        else 0,
         attention=AttentionFormat() if lower is None else lower.attention,
         basis=f"{config.hidden_size}s{rotated.seed}" if rotated else "",
     )

@@ -7,7 +7,7 @@ them make D, which the scale of the scores takes back.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import log2
 
 import numpy as np
@@ -106,8 +106,8 @@ def attention(
     share = heads.queries // heads.keys
     frac = np.broadcast_to(v.frac, em.type(v).shape).repeat(share, axis=0) + MEAN_FRAC
     dtype = em.type(v).dtype
-    op = Divide(MEAN_FRAC, 1 << (dtype.bits - 1), i(dtype.bits + MEAN_FRAC))
-    return em.node(f"{name}.mean", op, [sums], frac)
+    divide = Divide(MEAN_FRAC, 1 << (dtype.bits - 1), i(dtype.bits + MEAN_FRAC))
+    return em.node(f"{name}.mean", divide, [sums], frac)
 
 
 def score_scale(
@@ -135,11 +135,16 @@ def stacked(matrices: list[IntWeight]) -> IntWeight:
     first = matrices[0]
     if any(m.format != first.format or m.shape[1] != first.shape[1] for m in matrices):
         raise InternalError("matrices of several formats or widths do not stack")
-    whole = replace(first, shape=(sum(m.shape[0] for m in matrices), first.shape[1]))
-    if first.codes is None:
-        return whole
-    parts = {
-        field: np.concatenate([getattr(m, field) for m in matrices])
-        for field in ("codes", "multipliers", "exponents")
-    }
-    return replace(whole, **parts)
+    shape = (sum(m.shape[0] for m in matrices), first.shape[1])
+
+    def joined(parts: list[np.ndarray | None]) -> np.ndarray | None:
+        known = [p for p in parts if p is not None]
+        return np.concatenate(known) if len(known) == len(parts) else None
+
+    return IntWeight(
+        first.format,
+        shape,
+        joined([m.codes for m in matrices]),
+        joined([m.multipliers for m in matrices]),
+        joined([m.exponents for m in matrices]),
+    )

@@ -110,8 +110,8 @@ def _attention(
         found[n], start = em.reshape(f"{p}.{n}.heads", flat, (count, size)), stop
     for n, bits in (("q", fmt.query_bits), ("k", fmt.key_bits)):
         peaks = src.ranges.of(f"{p}.{n}_turned", tops[n])
-        found[n] = turned(em, f"{p}.{n}_turned", found[n], at.turn, peaks, bits, src.key_hadamard)
-    mean = attention(em, p, found["q"], found["k"], found["v"], at, heads, fmt, src.key_hadamard)
+        found[n] = turned(em, f"{p}.{n}_turned", found[n], at.turn, peaks, bits, src.head_order > 0)
+    mean = attention(em, p, found["q"], found["k"], found["v"], at, heads, fmt, src.head_order > 0)
     flat = em.reshape(f"{p}.mean.flat", mean, (heads.queries * size,))
     peaks = src.ranges.of(f"{p}.attended", (heads.queries * size,))
     attended = em.requant(

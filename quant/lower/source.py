@@ -31,7 +31,8 @@ def touches_residual(matrix: str) -> bool:
 class Source(Generic[C]):
     """Hold one model ready to be lowered; `tensors` is None for a graph from a config alone.
 
-    `shapes` are those of all weights by name, and so say which biases the model has.
+    `shapes` are those of all weights by name, and so say which biases the model has. `head_order`
+    is that of the rotation of attention's heads, 0 if there is none.
     """
 
     config: C
@@ -44,7 +45,7 @@ class Source(Generic[C]):
     out_hadamard: bool
     state_hadamard: bool
     basis: str
-    key_hadamard: bool = False
+    head_order: int = 0
     attention: AttentionFormat = AttentionFormat()
 
     @property
@@ -76,7 +77,7 @@ class Source(Generic[C]):
         """
         basis = f"~r{self.basis}" if self.basis and touches_residual(matrix) else ""
         online = f"~h{rotated_by}" if rotated_by else ""
-        turned = self.key_hadamard and any(k in matrix for k in VALUE_MATRICES)
-        values = f"~v{self.config.head_dim}" if turned else ""
+        turned = self.head_order and any(k in matrix for k in VALUE_MATRICES)
+        values = f"~v{self.head_order}" if turned else ""
         short = matrix.removeprefix("backbone.").removeprefix("model.")
         return short + basis + online + values

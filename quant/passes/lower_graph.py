@@ -11,6 +11,7 @@ from torch import Tensor
 from cosim.ir.errors import UserError
 from cosim.ir.model import Model
 from quant.calibrate import explain, measure_ranges
+from quant.family import FloatModel
 from quant.formats import ActFormat, AttentionFormat, SsmFormat
 from quant.lower import bimamba, llama, mamba, mamba2
 from quant.lower.source import Source
@@ -27,6 +28,11 @@ LOWERINGS: dict[type, Callable[[str, Source[Any]], Model]] = {
     BiMamba: bimamba.lower,
     Llama: llama.lower,
 }
+
+
+def head_order(model: FloatModel) -> int:
+    """Return the order of the rotation of a model's heads, 0 if there is none."""
+    return model.config.head_dim if isinstance(model, Llama) and model.key_hadamard else 0
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ class LowerGraph(Pass):
             out_hadamard=model.out_hadamard,
             state_hadamard=isinstance(model, Mamba2) and model.state_hadamard,
             basis=draft.basis,
-            key_hadamard=isinstance(model, Llama) and model.key_hadamard,
+            head_order=head_order(model),
             attention=self.attention,
         )
         try:

@@ -81,7 +81,8 @@ def exponent(s: Int, scale: Int, shift: Int, slope: Int | None, far: Int | None,
         cost = pipe.cut(mul(*pipe.align(slope, far)))
         scaled, cost = pipe.align(scaled, cost)
         scaled = sub(scaled, cost)
-    return rounded(*pipe.align(pipe.cut(scaled), shift), pipe)
+    scaled, shift = pipe.align(pipe.cut(scaled), shift)
+    return rounded(scaled, shift, pipe)
 
 
 def rounded(x: Int, s: Int | int, pipe: Pipe) -> Int:
