@@ -12,14 +12,14 @@ of `depth` places behind it, a drain a sink; so patterns of gaps and stalls are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 
 from cosim.ir.errors import UserError
 from rtl.export import Verilog, export
 from rtl.netlist import Block, ports
 from rtl.simulators import compiled, icarus, python, verilator
-from rtl.simulators.setup import Drain, Feed, Setup, Starved, Trace
+from rtl.simulators.setup import Drain, Feed, Setup, Starved, Trace, Turns
 
 LIMIT_CYCLES = 1_000_000
 
@@ -34,7 +34,7 @@ ON_VERILOG: Mapping[str, Callable[[Verilog, Setup], Trace]] = {
 }
 SIMULATORS = (*ON_BLOCK, *ON_VERILOG)
 
-__all__ = ["SIMULATORS", "Drain", "Feed", "Starved", "Trace", "simulate", "tool_text",
+__all__ = ["SIMULATORS", "Drain", "Feed", "Starved", "Trace", "Turns", "simulate", "tool_text",
            "watched"]  # fmt: skip
 
 
@@ -45,10 +45,12 @@ def simulate(
     simulator: str = "pyrtl",
     limit_cycles: int = LIMIT_CYCLES,
     held: Mapping[str, int] | None = None,
+    turns: Sequence[Turns] = (),
 ) -> Trace:
     """Run until every drain has its beats; return the beats and the cycle of each.
 
-    `held` are inputs that are no streams and keep their value. Raise UserError where a simulator
+    `held` are inputs that are no streams and keep their value; `turns` say of ports at which
+    several streams are served. Raise UserError where a simulator
     is not there or unknown, a port is not driven, or (Starved) a drain starves until the limit.
     """
     if simulator not in SIMULATORS:
@@ -64,7 +66,7 @@ def simulate(
         into, out = ports(design)
         widths = {w.name: len(w) for w in (*into, *out)}
         inputs = {w.name for w in into}
-    setup = Setup(dict(feeds), dict(drains), dict(held or {}), limit_cycles, widths)
+    setup = Setup(dict(feeds), dict(drains), dict(held or {}), limit_cycles, widths, turns)
     setup.check(inputs)
     if isinstance(design, Verilog):
         return ON_VERILOG[simulator](design, setup)

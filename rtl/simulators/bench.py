@@ -21,8 +21,8 @@ from rtl.simulators.setup import Setup, Trace, spread
 
 HERE = Path(__file__).parent
 # The fields of port_t in bench.c.
-FIELDS = 18
-TRACE, TAKEN = 14, 16
+FIELDS = 23
+TRACE, TAKEN = 14, 21
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,8 @@ def play(stepper: Stepper, setup: Setup) -> Trace:
             stepper.inputs[f"{name}_data"], stepper.inputs[f"{name}_valid"],
             stepper.outputs[f"{name}_ready"], len(allowed), len(feed.allowed),
             max(len(own_gaps), 1), feed.own, order.index(feed.follows) if feed.follows else -1,
-            trace_at, feed.initial, 0, feed.first,
+            trace_at, feed.lag, feed.block, feed.later, feed.looks_up * len(feed.beats),
+            setup.port(name), feed.initial, 0, feed.first,
         ])  # fmt: skip
         gaps += own_gaps
         allowed += feed.allowed
@@ -109,7 +110,7 @@ def play(stepper: Stepper, setup: Setup) -> Trace:
         drains.append([
             drain.count, 0, 0, wide, got_at, gap_at, stepper.outputs[f"{name}_data"],
             stepper.outputs[f"{name}_valid"], stepper.inputs[f"{name}_ready"], len(allowed),
-            len(drain.allowed), 1, 0, -1, trace_at, 0, 0, drain.first,
+            len(drain.allowed), 1, 0, -1, trace_at, 0, 1, 0, 0, setup.port(name), 0, 0, drain.first,
         ])  # fmt: skip
         gaps += spread(name, drain.intervals, drain.count)
         allowed += drain.allowed
@@ -121,11 +122,13 @@ def play(stepper: Stepper, setup: Setup) -> Trace:
     got = np.zeros(got_at + 1, np.uint64)
     gap_table = np.array([*gaps, 1], np.int64)
     allow_table = np.array(allowed, np.uint8)
+    port_table, turn_table = _turns(setup)
     offered, taken, when = (np.zeros(trace_at + 1, np.int64) for _ in range(3))
     pointers = [
         ctypes.c_void_p(a.ctypes.data)
-        for a in (given, got, gap_table, allow_table, offered, taken, when, inputs, outputs)
-    ]
+        for a in (given, got, gap_table, allow_table, port_table, turn_table, offered, taken, when,
+                  inputs, outputs)
+    ]  # fmt: skip
     total = _bench()(
         ctypes.c_void_p(stepper.step), ctypes.c_uint64(stepper.model),
         ctypes.c_int64(setup.limit_cycles),
@@ -143,6 +146,16 @@ def play(stepper: Stepper, setup: Setup) -> Trace:
         cycles[name] = tuple(when[row[TRACE] : row[TRACE] + row[0]].tolist())
         found[name] = _values(got[row[4] : row[4] + row[0] * row[3]], row[3])
     return Trace(found, cycles, int(total))
+
+
+def _turns(setup: Setup) -> tuple[np.ndarray, np.ndarray]:
+    """Return shared_t of each port in bench.c, and the turns of all: stream and beats."""
+    streams = [*setup.feeds, *setup.drains]
+    ports, turns = [], []
+    for shared in setup.turns:
+        ports += [len(turns), len(shared.pairs), 0, 0, 0]
+        turns += [(streams.index(name), beats) for name, beats in shared.pairs]
+    return np.array([*ports, 0], np.int64), np.array([*turns, (0, 0)], np.int64)
 
 
 def _size(places: Mapping[str, int], limbs: Mapping[str, int]) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cosim.ir.errors import InternalError, UserError
 from rtl.export import Verilog
+from rtl.simulators.port import is_free, shared_port
 from rtl.simulators.setup import Feed, Setup, Trace, spread
 
 FEED = """
@@ -23,16 +24,18 @@ FEED = """
   wire {n}_valid = {n}_taken < {n}_started && {n}_offered[{n}_taken] <= now;
   wire [{top}:0] {n}_data = {n}_valid ? {word} : 0;
   wire {n}_there = {n}_started < {own} || {follows};
+  wire {n}_moves = {n}_there && {free} && {n}_allowed[now % {allow}]
+      && {n}_started - {n}_taken < {depth};
+  wire [31:0] {n}_gap = {n}_gaps[{n}_started % {period}];
   initial begin
     $readmemh("{n}.beats", {n}_beats);
     $readmemh("{n}.gaps", {n}_gaps);
     for ({n}_k = 0; {n}_k < {initial}; {n}_k = {n}_k + 1) {n}_offered[{n}_k] = 0;
   end
   always @(posedge clk) if (!rst) begin
-    if ({n}_there && now >= {n}_free && {n}_allowed[now % {allow}]
-        && {n}_started - {n}_taken < {depth}) begin
+    if ({n}_moves) begin
       {n}_offered[{n}_started] <= now + {latency};
-      {n}_free <= now + {n}_gaps[{n}_started % {period}];
+      {n}_free <= now + {n}_gap;
       {n}_started <= {n}_started + 1;
     end
     if ({n}_valid && {n}_ready) begin
@@ -48,12 +51,14 @@ DRAIN = """
   reg [{allow}-1:0] {n}_allowed = {allow}'h{allowed:x};
   wire [{top}:0] {n}_data;
   wire {n}_valid;
-  wire {n}_ready = {n}_taken < {count} && now >= {n}_free && {n}_allowed[now % {allow}];
+  wire {n}_ready = {n}_taken < {count} && {free} && {n}_allowed[now % {allow}];
+  wire {n}_moves = {n}_valid && {n}_ready;
+  wire [31:0] {n}_gap = {n}_gaps[{n}_taken];
   initial $readmemh("{n}.gaps", {n}_gaps);
-  always @(posedge clk) if (!rst && {n}_valid && {n}_ready) begin
+  always @(posedge clk) if (!rst && {n}_moves) begin
     $display("beat {n} %0d %h", now, {n}_data);
     {n}_got[{n}_taken] <= {n}_data;
-    {n}_free <= now + {n}_gaps[{n}_taken];
+    {n}_free <= now + {n}_gap;
     {n}_taken <= {n}_taken + 1;
   end
 """
@@ -139,14 +144,17 @@ def _bench(verilog: Verilog, setup: Setup, folder: Path) -> str:
             own=feed.own, depth=feed.depth or max(count, 1), latency=feed.latency,
             first=feed.first, initial=feed.initial, period=max(len(gaps), 1),
             gaps_last=max(len(gaps), 1) - 1, total_last=max(count, 1) - 1,
-            **_source(name, feed, count), **_pattern(feed.allowed),
+            free=_free(setup, name), **_source(name, feed, count), **_pattern(feed.allowed),
         ))  # fmt: skip
     for name, drain in setup.drains.items():
         _memory(folder / f"{name}.gaps", spread(name, drain.intervals, drain.count))
         streams.append(DRAIN.format(
             n=name, top=setup.widths[f"{name}_data"] - 1, last=max(drain.count, 1) - 1,
-            count=drain.count, first=drain.first, **_pattern(drain.allowed),
+            count=drain.count, first=drain.first, free=_free(setup, name),
+            **_pattern(drain.allowed),
         ))  # fmt: skip
+    shared = [shared_port(k, t.pairs) for k, t in enumerate(setup.turns)]
+    streams = [*(s[0] for s in shared), *streams, *(s[1] for s in shared)]
     ports += [f".{n}_{p}({n}_{p})" for n in _streams(setup) for p in ("data", "valid", "ready")]
     ports += [f".{n}({setup.widths[n]}'h{v:x})" for n, v in setup.held.items()]
     done = [f"{n}_taken == {d.count}" for n, d in setup.drains.items()]
@@ -162,12 +170,21 @@ def _source(name: str, feed: Feed, total: int) -> dict[str, str]:
     if not feed.follows:
         return {"word": own, "follows": "0"}
     other = feed.follows
-    # What the drain takes in this very cycle counts.
-    taken = f"{other}_taken + ({other}_valid && {other}_ready)"
-    return {
-        "word": f"({name}_taken < {feed.own} ? {own} : {other}_got[{name}_taken - 1])",
-        "follows": f"({name}_started < {total} && {taken} >= {name}_started)",
-    }
+    # What the drain takes in this very cycle counts, unless it is to be later.
+    taken = f"{other}_taken" if feed.later else f"{other}_taken + ({other}_valid && {other}_ready)"
+    wanted = f"(({name}_started - {feed.lag}) / {feed.block} + 1) * {feed.block}"
+    word = f"{other}_got[{name}_taken - {feed.lag}]"
+    if feed.looks_up:
+        word = f"({word} < {len(feed.beats)} ? {name}_beats[{word}] : 0)"
+    if feed.own:
+        word = f"({name}_taken < {feed.own} ? {own} : {word})"
+    return {"word": word, "follows": f"({name}_started < {total} && {taken} >= {wanted})"}
+
+
+def _free(setup: Setup, name: str) -> str:
+    """Return the condition that a stream's interval is over, and that it is its turn."""
+    port = setup.port(name)
+    return f"now >= {name}_free" if port < 0 else is_free(port, setup.turns[port].pairs, name)
 
 
 def _pattern(allowed: Sequence[bool]) -> dict[str, int]:

@@ -17,8 +17,13 @@ class Feed:
     played over and over from cycle 0 on; `first` is the cycle before which none starts.
 
     The first `initial` beats wait from cycle 0 on. The beats are given `rounds` times over. Where
-    the feed `follows` a drain, its own beats are followed by that drain's: beat n + 1 is what the
-    drain takes as its beat n, and starts in that cycle at the earliest; upper bits are 0.
+    the feed `follows` a drain, its own beats are followed by that drain's: beat n + `behind` is
+    what the drain takes as its beat n, and starts in that cycle at the earliest, or, `later`, in
+    the next one; upper bits are 0. Where `block` is more than 1, so many of the drain's beats are
+    passed on together: none starts before the last of them is taken.
+
+    Where it `looks_up`, its beats are words of a memory, at the addresses that the drain takes:
+    beat n is the word at the drain's beat n.
     """
 
     beats: Sequence[int]
@@ -30,11 +35,20 @@ class Feed:
     initial: int = 0
     rounds: int = 1
     follows: str = ""
+    behind: int = 1
+    block: int = 1
+    later: bool = False
+    looks_up: bool = False
 
     @property
     def own(self) -> int:
         """Count the beats that it has of its own."""
-        return len(self.beats) * self.rounds
+        return 0 if self.looks_up else len(self.beats) * self.rounds
+
+    @property
+    def lag(self) -> int:
+        """Return how many beats later than the drain's a beat goes on."""
+        return 0 if self.looks_up else self.behind
 
 
 @dataclass(frozen=True)
@@ -48,6 +62,22 @@ class Drain:
     intervals: Sequence[int] = (1,)
     first: int = 0
     allowed: Sequence[bool] = (True,)
+
+
+@dataclass(frozen=True)
+class Turns:
+    """Let streams take turns, as at one port of a memory: (stream, beats) pairs, over and over.
+
+    A beat of a feed starts, and one of a drain is taken, only in its stream's turn, and when the
+    interval of the beat before it is over, whosesoever that was.
+    """
+
+    pairs: tuple[tuple[str, int], ...]
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """Return the streams, in order of their first turn."""
+        return tuple(dict.fromkeys(name for name, _ in self.pairs))
 
 
 @dataclass(frozen=True)
@@ -80,6 +110,7 @@ class Setup:
     held: Mapping[str, int]
     limit_cycles: int
     widths: Mapping[str, int]
+    turns: Sequence[Turns] = ()
 
     def check(self, inputs: set[str]) -> None:
         """Raise UserError unless every input is driven, and every pattern can be played."""
@@ -108,6 +139,7 @@ class Setup:
             self.gaps(name)
         for name, drain in self.drains.items():
             spread(name, drain.intervals, drain.count)
+        self._check_turns()
         both: dict[str, Feed | Drain] = {**self.feeds, **self.drains}
         for name, port in both.items():
             if not any(port.allowed):
@@ -122,16 +154,38 @@ class Setup:
                 f"follow a drain, with its own beats once: {', '.join(self.drains) or 'none'}"
             )
         own, other = (self.widths[f"{n}_data"] for n in (name, feed.follows))
-        if own < other or own > 64:
+        if feed.looks_up and other <= 64:
+            return
+        if own < other or (own > 64 and own != other):
             raise UserError(
                 f"stream {name!r} of {own} bits follows {feed.follows!r} of {other} bits; it takes "
-                "no more bits than it has, and at most 64"
+                "as many bits, or more where it has at most 64"
             )
+        if feed.own < feed.lag or feed.block < 1 or feed.behind < 1:
+            raise UserError(
+                f"stream {name!r} follows {feed.follows!r} {feed.behind} beats behind, in blocks of "
+                f"{feed.block}, with {feed.own} beats of its own; give it those that come before"
+            )
+
+    def _check_turns(self) -> None:
+        names = [name for turns in self.turns for name in turns.streams]
+        known = {**self.feeds, **self.drains}
+        for name in names:
+            if names.count(name) > 1 or name not in known:
+                raise UserError(f"stream {name!r} takes turns, but is not there, or at two ports")
+        if any(beats < 1 for turns in self.turns for _, beats in turns.pairs):
+            raise UserError("a turn of no beats cannot be played; leave it out")
 
     def total(self, feed: str) -> int:
         """Return how many beats a feed gives at most."""
         own = self.feeds[feed]
-        return max(own.own, self.drains[own.follows].count) if own.follows else own.own
+        if not own.follows:
+            return own.own
+        return max(own.own, self.drains[own.follows].count)
+
+    def port(self, stream: str) -> int:
+        """Return the number of the port at which a stream takes turns; -1: it has its own."""
+        return next((k for k, t in enumerate(self.turns) if stream in t.streams), -1)
 
     def gaps(self, feed: str) -> list[int]:
         """Return a feed's intervals: those of a round, or of all where it follows a drain."""

@@ -6,12 +6,16 @@ import pytest
 
 from cosim.ir.errors import UserError
 from rtl.export import export
+from rtl.netlist import building
 from rtl.pipe import delayed
-from rtl.simulate import Drain, Feed, simulate
+from rtl.simulate import Drain, Feed, Turns, simulate
 from rtl.simulators import bench, icarus, verilator
+from rtl.streams import taken
+from rtl.units.fifo import fifo
 from rtl.units.fork import fork, join
 from rtl.units.schedule import Firing, Schedule
-from rtl.units.shell import Place, actor
+from rtl.units.shell import Place, actor, attach
+from rtl.units.unit import give_out
 from tests.rtl.simulators import ALL, needs
 
 BITS = 70  # more than a machine word
@@ -173,3 +177,72 @@ def test_a_feed_plays_its_beats_in_rounds(simulator):
 def test_a_feed_that_cannot_follow_is_a_sentence(feed, said):
     with pytest.raises(UserError, match=said):
         simulate(counting(), {"x": feed}, {"y": Drain(3)})
+
+
+def one_more(bits: int):
+    """Build a unit that adds one to each of two streams, a beat of each at its own pace."""
+    runs = {n: Schedule(((1, Firing((n,), (n.upper(),), 2)),)) for n in ("a", "b")}
+    with building() as block:
+        for name, schedule in runs.items():
+            queue = fifo(4, bits)
+            attach(
+                schedule, {name: taken(name, bits)}, {name.upper(): queue},
+                lambda _, beats, n=name: {n.upper(): delayed((beats[n] + 1).truncate(bits), 1)},
+            )  # fmt: skip
+            give_out(queue, f"{name}_out")
+    return block
+
+
+@pytest.mark.parametrize("simulator", ALL)
+def test_a_memory_gives_back_what_was_written(simulator):
+    """Blocks of two wide beats go out and come back two blocks behind, after their last beat."""
+    bits = 100
+    feeds = {"a": Feed([1 << 90, 7, 20, 21], depth=2, follows="a_out", behind=4, block=2,
+                       later=True, latency=3),
+             "b": Feed([0])}  # fmt: skip
+    drains = {"a_out": Drain(8, [5]), "b_out": Drain(1)}
+    trace = simulate(one_more(bits), feeds, drains, simulator)
+    first = ((1 << 90) + 1, 8, 21, 22)
+    assert trace.beats["a_out"] == (*first, *(n + 1 for n in first))
+    # Beats start at 0 and 1, are offered at 3 and 4, and leave at 5 and 10; so do the next two, once
+    # there is a place. The first to come back starts in 11, as the second was taken in 10.
+    assert trace.cycles["a"][:4] == (3, 4, 7, 8)
+    assert trace.cycles["a_out"][:4] == (5, 10, 15, 20)
+    assert trace.cycles["a"][4:6] == (14, 15)
+    assert trace.cycles["a"][6:] == (24, 25)
+
+
+@pytest.mark.parametrize("simulator", ALL)
+def test_a_memory_looks_up_what_is_asked(simulator):
+    """The drain's beats are addresses; an address past the last word gives 0."""
+    words = [n * n << 60 for n in range(6)]
+    feeds = {"a": Feed(words, follows="b_out", looks_up=True, latency=4),
+             "b": Feed([0, 4, 2, 30])}  # fmt: skip
+    drains = {"a_out": Drain(4), "b_out": Drain(4, [3])}
+    trace = simulate(one_more(100), feeds, drains, simulator)
+    assert trace.beats["b_out"] == (1, 5, 3, 31)
+    assert trace.beats["a_out"] == (words[1] + 1, words[5] + 1, words[3] + 1, 1)
+    taken = trace.cycles["b_out"]
+    assert trace.cycles["a"] == tuple(t + 4 for t in taken)
+
+
+@pytest.mark.parametrize("simulator", ALL)
+def test_streams_take_turns_at_a_port(simulator):
+    """Two beats of a, one that b's drain takes, one of b, at the intervals of each."""
+    turns = Turns((("a", 2), ("b_out", 1), ("b", 1)))
+    feeds = {"a": Feed(range(6), [3, 2] * 3), "b": Feed([9] * 4, [4], initial=1)}
+    drains = {"a_out": Drain(6), "b_out": Drain(3, [5])}
+    trace = simulate(one_more(8), feeds, drains, simulator, turns=[turns])
+    # a starts at 0 and 3; b_out is free from 5 on; b starts 5 later, and keeps the port for 4.
+    assert trace.cycles["a"] == (1, 4, 15, 18, 29, 32)
+    assert trace.cycles["b_out"] == (5, 19, 33)
+    assert trace.cycles["b"] == (0, 11, 25)
+
+
+def test_turns_that_cannot_be_taken_are_a_sentence():
+    feeds, drains = {"x": Feed([1])}, {"y": Drain(1)}
+    for turns in ([Turns((("w", 1),))], [Turns((("x", 1),)), Turns((("y", 1), ("x", 1)))]):
+        with pytest.raises(UserError, match="takes turns, but is not there, or at two ports"):
+            simulate(counting(), feeds, drains, turns=turns)
+    with pytest.raises(UserError, match="a turn of no beats cannot be played"):
+        simulate(counting(), feeds, drains, turns=[Turns((("x", 0),))])
