@@ -6,7 +6,8 @@ live with the unit that pushes them, so that the top is wires alone.
 
 Ports of the whole: a stream for each input and output of the graph, and one for the weights of each
 matrix unit where they are not on chip (`rtl/units/weights.py` packs them); `state_in` and
-`state_out` where states are off chip (`rtl/units/kept.py` says what a beat holds).
+`state_out` where states are off chip (`rtl/units/kept.py` says what a beat holds); `embedding_ask`
+and `embedding_row` where the embedding is (`rtl/units/memory.py`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from rtl.names import Names, legal
 from rtl.netlist import Block, building
 from rtl.streams import Stream, taken
 from rtl.units.kept import streams_of
+from rtl.units.memory import ASK, ROW, asked_bits, fetched_bits
 from rtl.units.plan import UnitPlan, unit_plans
 from rtl.units.unit import build_unit, give_out, queues_of, short_name, unit_block
 
@@ -34,13 +36,15 @@ STATE_IN, STATE_OUT = STATE_FIFOS
 class Elaboration:
     """Hold the plans of a design's units, and what each FIFO and stream between them is called.
 
-    `weights` are the streams of weights, with the bits of a beat.
+    `weights` are the streams of weights, `off_chip` all streams from and to the memory, with the
+    bits of a beat.
     """
 
     plans: Mapping[str, UnitPlan]
     names: Mapping[str, str]
     modules: Mapping[str, str]
     weights: Mapping[str, int]
+    off_chip: Mapping[str, int]
 
     def block(self, unit: str) -> Block:
         """Build the block of one unit."""
@@ -71,13 +75,17 @@ def elaborate(model: Model, design: Design) -> Elaboration:
         for plan in plans.values():
             if plan.kind == "matrix":
                 shapes = [linear_shape(plan.folded.skeleton, job.task) for job in plan.jobs]
-                bits = {s.beat_bits(plan.unit) for s in shapes}
-                weights[weights_of(plan.unit)] = max(bits)
+                weights[weights_of(plan.unit)] = max(s.beat_bits(plan.unit) for s in shapes)
     modules, streams = Names(TOP), Names(TOP)
     for task in design.layouts[0].tasks:
         if task.name.startswith(("source.", "sink.")):
             _reserve(streams, legal(task.name.split(".", 1)[1]), task.name)
-    off_chip = [*weights, *(STATE_FIFOS if any(map(streams_of, plans.values())) else ())]
+    off_chip = dict(weights)
+    for plan in plans.values():
+        if states := streams_of(plan):
+            off_chip |= dict.fromkeys(STATE_FIFOS, states.bits)
+        if bits := fetched_bits(plan):
+            off_chip |= {ASK: asked_bits(plan), ROW: bits}
     for name in off_chip:
         _reserve(streams, legal(name), name)
     names = {name: streams[name] for name in off_chip}
@@ -86,7 +94,7 @@ def elaborate(model: Model, design: Design) -> Elaboration:
         for name in (*(f.name for f in plan.out), *plan.words_out):
             streams.add(name, short_name(name))
             names[name] = streams[name]
-    return Elaboration(plans, names, {n: modules[n] for n in plans}, weights)
+    return Elaboration(plans, names, {n: modules[n] for n in plans}, weights, off_chip)
 
 
 def one_block(model: Model, design: Design) -> Block:
@@ -106,6 +114,9 @@ def one_block(model: Model, design: Design) -> Block:
                 into.append(STATE_IN)
                 streams[STATE_IN] = taken(made.names[STATE_IN], states.bits)
                 give_out(queues[unit][STATE_OUT], made.names[STATE_OUT])
+            if bits := fetched_bits(plan):
+                into.append(ROW)
+                streams[ROW] = taken(made.names[ROW], bits)
             build_unit(plan, {n: streams[n] for n in into}, queues[unit])
     return block
 

@@ -1,9 +1,10 @@
 """Lay golden vectors out as files that `$readmemh` reads: what goes in, what must come out, when.
 
-`x.beats`   the beats of a stream, in order: of an output, those that are expected
+`x.beats`   the beats of a stream, in order: of an output, those that are expected; of what a memory
+            gives, a token's, or its words as they are at the start
 `x.mask`    the bits of a token's beats that mean something
 `x.cycles`  the cycle in which each beat of an output moves, where it is predicted
-`x.gaps`    cycles from one beat of the weights to the next, over a token
+`x.gaps`    cycles from one beat of a memory's port to the next, over a token
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import numpy as np
 
 from cosim.ir.errors import InternalError
 from rtl.elaborate import Elaboration
+from rtl.memory import Memory
 from rtl.ports import Beats, inputs_of, outputs_of
-from rtl.simulate import Feed
+from rtl.simulate import Turns
 
 # What waits in the test bench for a beat of an output at most.
 PATIENCE_CYCLES = 1_000_000
@@ -26,14 +28,14 @@ PATIENCE_CYCLES = 1_000_000
 class Golden:
     """Hold a run of the reference: inputs and outputs [T, *shape] by the graph's names.
 
-    `cycles` [T, beats] by port are what a model predicts, if there is one; `weights` are the feeds
-    of a token's weights by stream.
+    `cycles` [T, beats] by port are what a model predicts, if there is one; `memory` is what the
+    memory gives and takes over these tokens.
     """
 
     inputs: Mapping[str, np.ndarray]
     outputs: Mapping[str, np.ndarray]
     cycles: Mapping[str, np.ndarray] = field(default_factory=dict)
-    weights: Mapping[str, Feed] = field(default_factory=dict)
+    memory: Memory = field(default_factory=Memory)
 
     @property
     def tokens(self) -> int:
@@ -45,7 +47,10 @@ class Golden:
 class Source:
     """Describe a stream into the design: as many beats a token, over and over, and how they come.
 
-    `paced`: they come with gaps, so many at most waiting, so long after they started.
+    `paced`: they come with gaps, so many at most waiting, so long after they started. Where it
+    `follows` a sink, its beats are a memory: what that sink takes are addresses in it (`looks_up`),
+    or what is written to it, from its first word on and over and over; a word is read again when
+    all the `block` words round it have been written.
     """
 
     name: str
@@ -55,17 +60,26 @@ class Source:
     paced: bool = False
     depth: int = 0
     latency: int = 0
+    gaps: int = 0
+    follows: str = ""
+    block: int = 1
+    looks_up: bool = False
 
 
 @dataclass(frozen=True)
 class Sink:
-    """Describe a stream out of the design; `timed`: the cycles of its beats are predicted."""
+    """Describe a stream out of the design; `timed`: the cycles of its beats are predicted.
+
+    `paced`: it is taken with gaps, as by a memory; `checked`: its beats are known.
+    """
 
     name: str
     bits: int
     per_token: int
     total: int
-    timed: bool
+    timed: bool = False
+    paced: bool = False
+    checked: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +89,7 @@ class Vectors:
     sources: tuple[Source, ...]
     sinks: tuple[Sink, ...]
     files: Mapping[str, str]
+    turns: tuple[Turns, ...] = ()
 
 
 def vectors(made: Elaboration, golden: Golden) -> Vectors:
@@ -86,13 +101,23 @@ def vectors(made: Elaboration, golden: Golden) -> Vectors:
         beats = [b for row in golden.inputs[port.end] for b in port.pack(np.asarray(row))]
         sources.append(Source(port.name, port.bits, len(beats), len(beats)))
         files[f"{port.name}.beats"] = _hex(beats, port.bits)
-    for stream, feed in golden.weights.items():
-        name, bits = made.names[stream], made.weights[stream]
-        total = len(feed.beats) * golden.tokens
-        depth = feed.depth or total
-        sources.append(Source(name, bits, len(feed.beats), total, True, depth, feed.latency))
+    memory = golden.memory
+    for name, feed in memory.feeds.items():
+        bits, follows = memory.bits[name], feed.follows
+        total = memory.drains[follows].count if follows else feed.own
+        gaps = feed.intervals[: len(feed.beats)]
+        sources.append(Source(
+            name, bits, len(feed.beats), total, True, feed.depth or total, feed.latency, len(gaps),
+            follows, feed.block, feed.looks_up,
+        ))  # fmt: skip
         files[f"{name}.beats"] = _hex(feed.beats, bits)
-        files[f"{name}.gaps"] = _hex(feed.intervals, 32)
+        files[f"{name}.gaps"] = _hex(gaps, 32)
+    for name, drain in memory.drains.items():
+        each = drain.count // golden.tokens
+        sinks.append(
+            Sink(name, memory.bits[name], each, drain.count, paced=True, checked=False)
+        )  # fmt: skip
+        files[f"{name}.gaps"] = _hex(drain.intervals[:each], 32)
     for port in outputs_of(made.plans):
         timed = port.name in golden.cycles
         total = port.count * golden.tokens
@@ -104,7 +129,7 @@ def vectors(made: Elaboration, golden: Golden) -> Vectors:
             if len(cycles) != total:
                 raise InternalError(f"{port.name}: {len(cycles)} cycles for {total} beats")
             files[f"{port.name}.cycles"] = _hex(cycles, 32)
-    return Vectors(tuple(sources), tuple(sinks), files)
+    return Vectors(tuple(sources), tuple(sinks), files, memory.turns)
 
 
 def expected(port: Beats, outputs: np.ndarray) -> list[int]:

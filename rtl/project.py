@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
+from cosim.design.plan import STATE_FIFOS
 from cosim.ir.write import new_folder, refuse_foreign
 from rtl.elaborate import TOP, Elaboration
 from rtl.export import ACCEPTED_LINT, export
@@ -19,8 +20,11 @@ from rtl.harness import TEST, cocotb_test, harness, makefile
 from rtl.hierarchy import Hierarchy
 from rtl.ports import Beats, inputs_of, outputs_of
 from rtl.testbench import testbench
+from rtl.units.memory import ASK, ROW
 
 MANIFEST = "manifest.json"
+# The streams to the memory.
+WAYS = {ASK: "out", STATE_FIFOS[1]: "out"}
 SCHEMA = 1
 # What `make` puts beside our files.
 BUILT = ("build", "__pycache__")
@@ -50,8 +54,8 @@ def project_files(
         "modules": {unit: f"{m.name}.v" for unit, m in written.modules.items()},
         "ports": [_port(p, "in") for p in inputs_of(made.plans)]
         + [
-            {"name": made.names[n], "way": "in", "bits": b, "value": "weights"}
-            for n, b in made.weights.items()
+            {"name": made.names[n], "way": WAYS.get(n, "in"), "bits": b, "value": _value(n)}
+            for n, b in made.off_chip.items()
         ]
         + [_port(p, "out") for p in outputs_of(made.plans)],
         "tokens": golden.tokens,
@@ -142,6 +146,13 @@ def _port(port: Beats, way: str) -> dict[str, object]:
         "element": str(port.dtype), "elements_a_beat": port.beat, "beats_a_token": port.count,
         "in_order": bool((port.elements == range(port.elements.size)).all()),
     }  # fmt: skip
+
+
+def _value(stream: str) -> str:
+    """Say what a stream from or to the memory brings."""
+    return {ASK: "addresses of rows", ROW: "embedding"}.get(
+        stream, "states" if stream in STATE_FIFOS else "weights"
+    )
 
 
 def _sha(text: str) -> str:

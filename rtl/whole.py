@@ -1,27 +1,25 @@
 """Run a whole design token by token: feed its inputs and weights, read its outputs.
 
 What the outside does is what the timed dataflow says of it (docs/design.md section 5): inputs wait
-from the first cycle on, or come back from an output the cycle after it has gone out; weights come
-when the memory's port serves them (`cosim/machine/service.py`); outputs are taken at once.
+from the first cycle on, or come back from an output the cycle after it has gone out; what is off
+chip comes and goes as the memory serves it (`rtl/memory.py`); outputs are taken at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from fractions import Fraction
+from dataclasses import dataclass
 
 import numpy as np
 
-from cosim.design.plan import weights_of
 from cosim.ir.errors import UserError
 from cosim.machine import Machine
 from rtl.elaborate import Elaboration
 from rtl.export import Verilog
+from rtl.memory import memory_of
 from rtl.netlist import Block
 from rtl.ports import inputs_of, outputs_of
-from rtl.simulate import Drain, Feed, Trace, simulate
-from rtl.units.weights import streamed
+from rtl.simulate import Drain, Feed, Trace, Turns, simulate
 
 # A simulation of more cycles a token than this is given up.
 LIMIT_CYCLES_PER_TOKEN = 20_000_000
@@ -35,6 +33,7 @@ class Outside:
     feeds: Mapping[str, Feed]
     drains: Mapping[str, Drain]
     tokens: int
+    turns: tuple[Turns, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,15 +50,15 @@ def outside(
     inputs: Mapping[str, np.ndarray],
     tokens: int = 0,
     follows: Mapping[str, str] | None = None,
-    weights: Mapping[str, Feed] | None = None,
+    machine: Machine | None = None,
     allowed: Mapping[str, tuple[bool, ...]] | None = None,
 ) -> Outside:
     """Lay out what a run of `tokens` tokens feeds and takes; 0: as many as the inputs have.
 
     `inputs` [T, *shape] by the graph's names; where an input `follows` an output, T tokens of its
-    own are followed by what comes out. `weights` are a token's feeds by stream. `allowed` are the
-    cycles, over and over, in which a port may move beats. Raise UserError for inputs that are not
-    the graph's.
+    own are followed by what comes out. `machine` has the memory of what is not on chip. `allowed`
+    are the cycles, over and over, in which a port may move beats. Raise UserError for inputs that
+    are not the graph's.
     """
     back, patterns = follows or {}, allowed or {}
     into = {p.end: p for p in inputs_of(made.plans)}
@@ -77,40 +76,13 @@ def outside(
             beats, initial=len(beats), follows=ports[0] if ports else "",
             allowed=patterns.get(port.name, EVERY_CYCLE),
         )  # fmt: skip
-    for name, feed in (weights or {}).items():
-        feeds[made.names[name]] = replace(feed, rounds=count)
     drains = {
         p.name: Drain(p.count * count, allowed=patterns.get(p.name, EVERY_CYCLE)) for p in out
     }
-    return Outside(feeds, drains, count)
-
-
-def weight_feeds(made: Elaboration, machine: Machine) -> dict[str, Feed]:
-    """Return the weights of a token as the memory's port brings them, by the stream's name.
-
-    Raise UserError where one port serves several units in turn: each waits for the others then.
-    """
-    if len(made.weights) > 1:
-        raise UserError(
-            f"one port of the memory brings {', '.join(made.weights)} in turn, which the test "
-            "bench cannot play; keep the weights on chip, or share one matrix unit"
-        )
-    found = {}
-    for plan in made.plans.values():
-        if plan.kind != "matrix" or not made.weights:
-            continue
-        ports = plan.folded.design.ports
-        memory = next(m for m in machine.memories if m.name == ports.memory)
-        port = machine.port(memory, Fraction(max(ports.weight_parts, 1), ports.parts))
-        beats: list[int] = []
-        gaps: list[int] = []
-        for words in streamed(plan):
-            pace, count = port.pace(words.bits), len(words)
-            starts = pace.cycle(np.arange(count))
-            gaps += np.diff(starts, append=pace.free(count)).tolist()
-            beats += words.integers()
-        found[weights_of(plan.unit)] = Feed(beats, gaps, ports.prefetch_beats, port.latency_cycles)
-    return found
+    if machine is None:
+        return Outside(feeds, drains, count)
+    memory = memory_of(made, machine, count)
+    return Outside({**feeds, **memory.feeds}, {**drains, **memory.drains}, count, memory.turns)
 
 
 def run(
@@ -125,7 +97,9 @@ def run(
     It is given up after `limit_cycles`; 0: after very many.
     """
     limit = limit_cycles or LIMIT_CYCLES_PER_TOKEN * around.tokens
-    trace = simulate(design, around.feeds, around.drains, simulator, limit)
+    trace = simulate(
+        design, around.feeds, around.drains, simulator, limit, turns=around.turns
+    )  # fmt: skip
     return read(made, trace, around.tokens)
 
 

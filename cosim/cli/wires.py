@@ -25,9 +25,14 @@ def design_options(parser: argparse.ArgumentParser) -> None:
         "--lanes", type=_lanes, help="rows,columns,state,chain of the units, or one number for all "
         f"(default: {LANES}); `default`: the machine's default design"
     )  # fmt: skip
+    for what in ("weights", "states", "embedding"):
+        parser.add_argument(
+            f"--{what}", choices=("chip", "memory"), default="chip",
+            help="on chip, or from streams that the machine's memory serves (default: %(default)s)",
+        )  # fmt: skip
     parser.add_argument(
-        "--weights", choices=("chip", "memory"), default="chip",
-        help="on chip, or from a stream that the machine's memory serves (default: %(default)s)",
+        "--matrix", choices=("shared", "separate"), default="shared",
+        help="one matrix unit for all projections, or one for each (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--machine", default="u280", help="name or YAML file (default: u280)")
 
@@ -201,7 +206,7 @@ def request_of(args: argparse.Namespace) -> WiresRequest:
     prompts = (asked,) if isinstance(asked, str) else tuple(asked)
     tokens = getattr(args, "tokens", None) or (UNIT_TOKENS if alone else TOKENS)
     return WiresRequest(
-        lanes or None, args.weights, prompts, tokens,
+        lanes or None, args.weights, args.states, args.embedding, args.matrix, prompts, tokens,
         getattr(args, "level", None) or "verilog", getattr(args, "simulator", ""),
     )  # fmt: skip
 

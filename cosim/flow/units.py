@@ -34,6 +34,7 @@ from rtl.netlist import Block
 from rtl.simulate import Drain, Feed, Starved, simulate, tool_text
 from rtl.simulators import verilator
 from rtl.units.alone import Case, make_case
+from rtl.units.memory import fetched_bits
 from rtl.units.plan import UnitPlan
 from rtl.units.unit import unit_block, unit_ports
 from rtl.units.values import drawn, recorded
@@ -64,9 +65,10 @@ class Alone:
     def units(self, asked: Sequence[str]) -> list[str]:
         """Return the units to verify; none asked: all. Raise UserError for one that is not there.
 
-        What only passes beats on is left out.
+        What only passes beats on is left out; so is an embedding that is off chip.
         """
-        there = [n for n, p in self.made.plans.items() if p.kind not in ENDS]
+        plans = self.made.plans.items()
+        there = [n for n, p in plans if p.kind not in ENDS and not fetched_bits(p)]
         strange = [u for u in asked if u not in there]
         if strange:
             raise UserError(

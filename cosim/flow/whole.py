@@ -28,8 +28,8 @@ from rtl.golden import Golden
 from rtl.hierarchy import export_all
 from rtl.netlist import Block
 from rtl.ports import outputs_of
-from rtl.simulate import Feed, Starved, tool_text
-from rtl.whole import Ran, outside, run, weight_feeds
+from rtl.simulate import Starved, tool_text
+from rtl.whole import Ran, outside, run
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,11 +49,6 @@ class Whole:
         return elaborate(self.model, self.design)
 
     @cached_property
-    def feeds(self) -> Mapping[str, Feed]:
-        """Return a token's weights, where the memory brings them."""
-        return weight_feeds(self.made, self.machine)
-
-    @cached_property
     def _sizes(self) -> Mapping[str, int]:
         """Return how many integers of a token go out through each port."""
         ports = outputs_of(self.made.plans)
@@ -71,7 +66,7 @@ class Whole:
         seconds = time.perf_counter() - started
         with self.progress.task(f"compile for {self.request.tool}"):
             (name,) = self.model.inputs
-            first = outside(self.made, {name: np.zeros(1, np.int64)}, weights=self.feeds)
+            first = outside(self.made, {name: np.zeros(1, np.int64)}, machine=self.machine)
             limit = limit_of(predicted_beats(self.model, self.machine, self.design, 1))
             with suppress(Starved):  # which the prompt's own run says with its place
                 run(self.made, block, first, self.request.tool, limit)
@@ -88,7 +83,7 @@ class Whole:
         ends = predicted_beats(self.model, self.machine, self.design, total)
         with self.progress.task(f"reference writes after {prompt!r} ({self.label})"):
             golden = written(self.model, prompt, self.request.tokens, self.progress)
-        around = outside(self.made, {name: tokens}, golden.tokens, {name: NEXT}, self.feeds)
+        around = outside(self.made, {name: tokens}, golden.tokens, {name: NEXT}, self.machine)
         block, build_seconds = self.built
         limit, tool = limit_of(ends), self.request.tool
         found = _Compared(tool, golden, ends if cycles else {})

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from cosim.design import Choices, Design, Lanes, default_design, sized_design
+from cosim.design.plan import PLACES
 from cosim.flow.beats import predicted_beats
 from cosim.flow.folder import code_digest, digest
 from cosim.flow.generate import NEXT, prompt_tokens, vocabulary
@@ -25,7 +26,7 @@ from rtl.elaborate import elaborate
 from rtl.golden import Golden
 from rtl.hierarchy import export_all
 from rtl.project import kept, project_files, refuse_lost, unit_files, write_project
-from rtl.whole import weight_feeds
+from rtl.memory import memory_of
 
 LEVELS: Mapping[str, tuple[str, ...]] = {
     "pyrtl": ("pyrtl", "compiled"),
@@ -45,12 +46,16 @@ EXPORT_CODE = (
 class WiresRequest:
     """Say what is built and run.
 
-    `lanes` (rows, columns, state, chain) None: the machine's default design; `weights` says where
-    they live, chip or memory.
+    `lanes` (rows, columns, state, chain) None: the machine's default design, which says itself
+    what lives where; else `weights`, `states` and `embedding` live on chip or in memory. `matrix`:
+    one matrix unit for all projections, or one for each.
     """
 
     lanes: tuple[int, int, int, int] | None = None
     weights: str = "chip"
+    states: str = "chip"
+    embedding: str = "chip"
+    matrix: str = "shared"
     prompts: tuple[str, ...] = ("def ",)
     tokens: int = 16
     level: str = "verilog"
@@ -70,17 +75,18 @@ class WiresRequest:
 
 
 def design_for(model: Model, machine: Machine, request: WiresRequest) -> Design:
-    """Map a model on a machine as asked; the embedding and the states are on chip.
+    """Map a model on a machine as asked.
 
     Raise UserError where it would be far larger than the machine: its wires would take hours.
     """
     if request.lanes is None:
         return default_design(model, machine)
     rows, columns, state, chain = request.lanes
-    places = {"weights": request.weights, "states": "chip", "embedding": "chip"}
+    places = {name: getattr(request, name) for name in PLACES}
+    lanes = Lanes(rows, columns, state, chain, PREFETCH_BEATS)
     design = sized_design(
         model, machine,
-        Choices(Lanes(rows, columns, state, chain, PREFETCH_BEATS), places=tuple(places.items())),  # type: ignore[arg-type]  # the command line lets only places through
+        Choices(lanes, places=tuple(places.items()), matrix=request.matrix),  # type: ignore[arg-type]  # the command line lets only known words through
     )  # fmt: skip
     for name in ("lut", "dsp"):
         used, there = design.resources[name], design.budget[name]
@@ -96,8 +102,11 @@ def design_label(design: Design) -> str:
     """Say which design this is, in few words."""
     lanes = design.choices.lanes
     widths = f"{lanes.rows} x {lanes.columns}, state {lanes.state}, chains {lanes.chain}"
-    where = "on chip" if design.places["weights"] == "chip" else f"in {design.ports.memory}"
-    return f"{design.machine}: {widths}, weights {where}"
+    off = [name for name in PLACES if design.places[name] == "memory"]
+    where = f"{' and '.join(off)} in {design.ports.memory}" if off else "all on chip"
+    if design.choices.matrix == "separate":
+        widths += ", a matrix unit per projection"
+    return f"{design.machine}: {widths}, {where}"
 
 
 def written(model: Model, prompt: str, count: int, progress: Progress) -> Golden:
@@ -176,8 +185,8 @@ def export_design(
         golden = written(model, request.prompts[0], request.tokens, progress)
     with progress.task("predict cycles"):
         cycles = predicted_beats(model, machine, design, golden.tokens)
-        feeds = weight_feeds(made, machine)
-        whole = Golden(golden.inputs, golden.outputs, cycles, feeds)
+        memory = memory_of(made, machine, golden.tokens)
+        whole = Golden(golden.inputs, golden.outputs, cycles, memory)
     return project_files(made, modules, whole, content_hash(model), facts)
 
 

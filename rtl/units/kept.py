@@ -115,9 +115,10 @@ def words_of_states(own: Laid, folded: Folded) -> dict[str, Words]:
 
 @dataclass(frozen=True)
 class Streams:
-    """Describe the streams of states that live off chip: bits of a beat, and places behind."""
+    """Describe the streams of states that live off chip: bits of a beat, places of both FIFOs."""
 
     bits: int
+    places_in: int
     places: int
 
 
@@ -131,8 +132,9 @@ def streams_of(plan: UnitPlan) -> Streams | None:
         return None
     own = laid(plan)
     words = words_of_states(own, plan.folded)
-    places = dict(design.choices.depths).get(STATE_FIFOS[1], own.steps)
-    return Streams(sum(w.bits for w in words.values()), places) if words else None
+    given = dict(design.choices.depths)
+    places = (given.get(name, own.steps) for name in STATE_FIFOS)
+    return Streams(sum(w.bits for w in words.values()), *places) if words else None
 
 
 def packed(values: Sequence[Int], dtype: IntType) -> Wire:

@@ -41,14 +41,16 @@ def unit_block(
     """Build a unit as a block of its own; its FIFOs stand behind it, in the same block.
 
     `extra` are streams that come in besides, with their bits: weights. The streams, those of
-    states that are off chip included, are called as `names` or else `unit_ports` says; ports of the
-    whole design as `ends` calls them.
+    states and rows that are off chip included, are called as `names` or else `unit_ports` says;
+    ports of the whole design as `ends` calls them, and addresses by what `memory` calls them.
     """
     with building() as block:
         widths = {f.name: f.width_bits for f in plan.into} | dict(extra or {})
         widths |= dict.fromkeys(plan.words_in, 1)
         states = streams_of(plan)
         widths |= {STATE_FIFOS[0]: states.bits} if states else {}
+        row_bits = memory.fetched_bits(plan)
+        widths |= {memory.ROW: row_bits} if row_bits else {}
         ports = names or unit_ports(plan, extra)
         into = {name: taken(ports[name], bits) for name, bits in widths.items()}
         queues = queues_of(plan)
@@ -71,6 +73,7 @@ def unit_ports(plan: UnitPlan, extra: Iterable[str] | None = None) -> dict[str, 
     names = Names("unit")
     streams = [f.name for f in (*plan.into, *plan.out)] + list(extra or ())
     streams += [*plan.words_in, *plan.words_out, *(STATE_FIFOS if streams_of(plan) else ())]
+    streams += [memory.ROW] if memory.fetched_bits(plan) else []
     for name in streams:
         names.add(name, short_name(name))
     return {name: names[name] for name in streams}

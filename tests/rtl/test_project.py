@@ -17,9 +17,9 @@ from rtl.elaborate import elaborate
 from rtl.export import ACCEPTED_LINT
 from rtl.golden import Golden
 from rtl.hierarchy import export_all
+from rtl.memory import memory_of
 from rtl.project import MANIFEST, project_files, write_project
 from rtl.simulators.verilator import home
-from rtl.whole import weight_feeds
 from tests.rtl.simulators import NEEDS
 from tests.rtl.test_whole import STREAMED, projection
 from tests.rtl.units.test_ends import TOKENS, looking_up
@@ -43,8 +43,9 @@ def case(streamed: bool):
         inputs = {"token": TOKENS}
     machine, design = design_of(model, widths, places)
     made = elaborate(model, design)
-    cycles = predicted(model, machine, design, len(next(iter(inputs.values()))))
-    golden = Golden(inputs, refer(model, inputs).outputs, cycles, weight_feeds(made, machine))
+    count = len(next(iter(inputs.values())))
+    cycles = predicted(model, machine, design, count)
+    golden = Golden(inputs, refer(model, inputs).outputs, cycles, memory_of(made, machine, count))
     return project_files(made, export_all(made), golden, "a hash", {"note": "of a test"})
 
 

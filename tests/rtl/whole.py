@@ -12,7 +12,7 @@ from hw_models.network import Pattern
 from rtl.elaborate import elaborate, one_block
 from rtl.hierarchy import export_all
 from rtl.simulate import ON_BLOCK
-from rtl.whole import outside, run, weight_feeds
+from rtl.whole import outside, run
 
 ON_CHIP = (("weights", "chip"), ("states", "chip"), ("embedding", "chip"))
 
@@ -42,8 +42,7 @@ def check(model, machine, design, inputs, simulator="pyrtl", patterns=None, foll
     allowed = {n.split(".", 1)[1]: p for n, p in (patterns or {}).items()}
     count = len(next(iter(inputs.values())))
     own = {n: v[:1] if n in (follows or {}) else v for n, v in inputs.items()}
-    weights = weight_feeds(made, machine)
-    around = outside(made, own, count, follows, weights, allowed)
+    around = outside(made, own, count, follows, machine, allowed)
     cycles = predicted(model, machine, design, around.tokens, patterns)
     ran = run(made, block, around, simulator, limit_of(cycles))
     want = refer(model, inputs)

@@ -1,5 +1,7 @@
 """Sources, sinks and the embedding's memory: a model that only looks rows up, whole."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyrtl
 import pytest
@@ -9,6 +11,9 @@ from cosim.ir.graph import GraphBuilder
 from cosim.ir.types import TensorType, i, u
 from cosim.ops import Embed
 from rtl.elaborate import elaborate, one_block
+from rtl.netlist import building
+from rtl.streams import taken
+from rtl.units.unit import build_unit
 from rtl.whole import outside
 from tests.hw_models.graphs import model_of
 from tests.rtl.simulators import ALL
@@ -57,11 +62,42 @@ def test_a_token_of_several_values_is_passed_on_in_beats():
     check(model, machine, design, {"x": values})
 
 
-def test_an_embedding_off_chip_is_refused():
+OFF_CHIP = (("weights", "chip"), ("states", "chip"), ("embedding", "memory"))
+
+
+@pytest.mark.parametrize("lanes", [1, 4, 5, 22, 40])
+@pytest.mark.parametrize("stalls", [(True,), (True, False, False), (False, True, True, False)])
+@pytest.mark.parametrize("slower", [1, 1000])
+def test_rows_are_fetched_from_off_chip(lanes, stalls, slower):
+    """By address, in the memory's own pattern: a fast one, and one that is the bottleneck."""
     model = looking_up(19, 22)
-    places = (("weights", "chip"), ("states", "chip"), ("embedding", "memory"))
-    with pytest.raises(UserError, match="embeddings, on memory; wires are built for one"):
-        one_block(model, design_of(model, 4, places)[1])
+    machine, design = design_of(model, lanes, OFF_CHIP)
+    memories = tuple(replace(m, efficiency=m.efficiency / slower) for m in machine.memories)
+    machine = replace(machine, memories=memories)
+    check(model, machine, design, {"token": TOKENS}, patterns={"sink.row": stalls})
+
+
+@pytest.mark.parametrize("simulator", ALL)
+def test_every_simulator_fetches_the_same(simulator):
+    model = looking_up(19, 10, 8)
+    machine, design = design_of(model, 4, OFF_CHIP)
+    ran = check(model, machine, design, {"token": TOKENS}, simulator)
+    latency = machine.latency_cycles(machine.memories[0])
+    # Source, FIFO, the memory's latency: the first of three beats.
+    assert ran.cycles["row"][0].tolist() == [latency + 1 + k for k in range(3)]
+
+
+def test_an_embedding_off_chip_needs_a_stream_of_rows_and_a_memory_that_takes_its_time():
+    model = looking_up(19, 22)
+    machine, design = design_of(model, 4, OFF_CHIP)
+    made = elaborate(model, design)
+    plan = next(p for p in made.plans.values() if p.kind == "memory")
+    (token,) = plan.into
+    with pytest.raises(UserError, match="off chip, but no stream brings rows"), building():
+        build_unit(plan, {token.name: taken("token", 8)}, {})
+    quick = tuple(replace(m, latency_ns=0.001) for m in machine.memories)
+    with pytest.raises(UserError, match="answers in 1 cycles .* an embedding off chip needs 2"):
+        outside(made, {"token": TOKENS}, machine=replace(machine, memories=quick))
 
 
 def test_inputs_that_are_not_the_graphs_are_refused():
