@@ -128,16 +128,14 @@ def _rows(made: Elaboration, plan: UnitPlan, machine: Machine) -> Feed:
     latency = _port(made, machine, "weights").latency_cycles
     if latency < LEAST_LATENCY:
         raise UserError(
-            f"machine {machine.name}: its memory answers in {latency} cycles of the design's clock; "
-            f"an embedding off chip needs {LEAST_LATENCY}: keep it on chip, or raise the clock"
+            f"machine {machine.name}: its memory answers in {latency} cycles of the design's "
+            f"clock; an embedding off chip needs {LEAST_LATENCY}: keep it on chip, or raise the clock"
         )
     # The unit puts an answer into its FIFO in the cycle of its arrival.
     return Feed(memory_words(plan), latency=latency - 1, follows=made.names[ASK], looks_up=True)
 
 
-def _states(
-    made: Elaboration, plan: UnitPlan, machine: Machine, tokens: int
-) -> tuple[Feed, Drain]:
+def _states(made: Elaboration, plan: UnitPlan, machine: Machine, tokens: int) -> tuple[Feed, Drain]:
     """Return the states that come in, what has gone out a token before, and that go out."""
     streams, own = streams_of(plan), laid(plan)
     assert streams is not None

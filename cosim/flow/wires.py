@@ -25,8 +25,8 @@ from cosim.reference import run as refer
 from rtl.elaborate import elaborate
 from rtl.golden import Golden
 from rtl.hierarchy import export_all
-from rtl.project import kept, project_files, refuse_lost, unit_files, write_project
 from rtl.memory import memory_of
+from rtl.project import kept, project_files, refuse_lost, unit_files, write_project
 
 LEVELS: Mapping[str, tuple[str, ...]] = {
     "pyrtl": ("pyrtl", "compiled"),

@@ -151,7 +151,8 @@ def play(stepper: Stepper, setup: Setup) -> Trace:
 def _turns(setup: Setup) -> tuple[np.ndarray, np.ndarray]:
     """Return shared_t of each port in bench.c, and the turns of all: stream and beats."""
     streams = [*setup.feeds, *setup.drains]
-    ports, turns = [], []
+    ports: list[int] = []
+    turns: list[tuple[int, int]] = []
     for shared in setup.turns:
         ports += [len(turns), len(shared.pairs), 0, 0, 0]
         turns += [(streams.index(name), beats) for name, beats in shared.pairs]

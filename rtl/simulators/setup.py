@@ -163,8 +163,8 @@ class Setup:
             )
         if feed.own < feed.lag or feed.block < 1 or feed.behind < 1:
             raise UserError(
-                f"stream {name!r} follows {feed.follows!r} {feed.behind} beats behind, in blocks of "
-                f"{feed.block}, with {feed.own} beats of its own; give it those that come before"
+                f"stream {name!r} follows {feed.follows!r} {feed.behind} beats behind, in blocks "
+                f"of {feed.block}, with {feed.own} beats of its own; give it those that come before"
             )
 
     def _check_turns(self) -> None:

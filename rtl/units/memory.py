@@ -18,8 +18,8 @@ import pyrtl
 from cosim.design.kinds import OUTPUT_STAGES, STAGES
 from cosim.design.rows import Rows, lay_rows
 from cosim.ir.errors import InternalError, UserError
-from rtl.numerics import Wire
 from rtl.names import legal
+from rtl.numerics import Wire
 from rtl.pipe import delayed
 from rtl.streams import Stream, drive, given
 from rtl.units.fifo import Fifo, ring
@@ -102,8 +102,8 @@ def _fetch(plan: UnitPlan, into: Mapping[str, Stream], queues: Mapping[str, Fifo
     (token_fifo,) = job.into
     if ROW not in into:
         raise UserError(
-            f"unit {plan.unit.name}: its embedding is off chip, but no stream brings rows; keep the "
-            "embedding on chip"
+            f"unit {plan.unit.name}: its embedding is off chip, but no stream brings rows; keep "
+            "the embedding on chip"
         )
     rows, steps, beat_bits = _rows(plan), steps_of(plan), _beat_bits(plan)
     opens = np.zeros(steps, bool)

@@ -16,7 +16,9 @@ from rtl.simulators import verilator
 from tests.cli.command import command
 from tests.hw_models.graphs import small_mamba2
 from tests.rtl.simulators import needs
+from tests.rtl.test_project import damage, flipped, make
 from tests.rtl.test_whole import layered
+from tests.rtl.units.models import small
 
 OPTIONS = ("--prompt", "3 4", "--lanes", "4", "-q")
 
@@ -69,6 +71,44 @@ def test_a_beat_in_another_cycle_is_named_and_the_status_is_1(graph, monkeypatch
     assert "token 2, beat 0 of next: cycle " in ran.err
     assert re.search(r"cycle (\d+) in pyrtl, (\d+) predicted", ran.err)
     assert command("verify", graph, "--level", "pyrtl", "--tokens", "4", *OPTIONS).status == 0
+
+
+MEMORY = ("--weights", "memory", "--states", "memory", "--embedding", "memory")
+
+
+@pytest.mark.parametrize("level", ["pyrtl", needs("icarus")])
+def test_wires_are_verified_with_all_of_a_model_off_chip(graph, level):
+    tool = ("pyrtl",) if level == "pyrtl" else ("verilog", "--simulator", level)
+    words = (*MEMORY, "--matrix", "separate", "--tokens", "4", "--json")
+    ran = command("verify", graph, "--level", *tool, "--cycles", *words, *OPTIONS)
+    assert ran.status == 0, ran.err
+    (row,) = json.loads(ran.out)["wires"]
+    assert (row["differences"], row["late"], row["verdict"]) == (0, 0, "all agree")
+    assert "a matrix unit per projection, weights and states and embedding in hbm" in row["design"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", [needs("icarus"), needs("verilator")])
+def test_a_folder_plays_the_states_memory(tmp_path, target):
+    save_model(small("w4a4", "odd"), tmp_path / "graph")
+    out = tmp_path / "out"
+    words = ("--tokens", "3", "--prompt", "7", "--lanes", "4,4,20,5", "-q", "-o", out)
+    ran = command("rtl", tmp_path / "graph", *MEMORY, *words)
+    assert ran.status == 0, ran.err
+    told = {p["name"]: (p["way"], p["value"]) for p in json.loads(
+        (out / "manifest.json").read_text())["ports"]}  # fmt: skip
+    assert told["state_out"] == ("out", "states")
+    assert told["embedding_ask"] == ("out", "addresses of rows")
+    status, said = make(out, target)
+    assert (status, said.count("PASS")) == (0, 1), said
+    # What a layer's states are at first must not matter, what is written must come back.
+    for name, wanted in (("state_in.beats", 0), ("embedding_row.beats", 1)):
+        damage(out, name, flipped)
+        if name == "embedding_row.beats":
+            lines = (out / name).read_text().splitlines()
+            (out / name).write_text("\n".join(map(flipped, lines)) + "\n")
+        status, said = make(out, target)
+        assert (status != 0) == bool(wanted), said
 
 
 @pytest.mark.parametrize("weights", ["chip", "memory"])

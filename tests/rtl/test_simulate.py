@@ -172,6 +172,7 @@ def test_a_feed_plays_its_beats_in_rounds(simulator):
         (Feed([1], initial=2), "2 of 1 beats wait at the start"),
         (Feed([1], follows="z"), "'x' follows 'z', given 1 times; it can follow a drain"),
         (Feed([1], follows="y", rounds=2), "'x' follows 'y', given 2 times"),
+        (Feed([1], follows="y", behind=2), "2 beats behind, in blocks of 1, with 1 beats of its"),
     ],
 )
 def test_a_feed_that_cannot_follow_is_a_sentence(feed, said):
@@ -204,8 +205,8 @@ def test_a_memory_gives_back_what_was_written(simulator):
     trace = simulate(one_more(bits), feeds, drains, simulator)
     first = ((1 << 90) + 1, 8, 21, 22)
     assert trace.beats["a_out"] == (*first, *(n + 1 for n in first))
-    # Beats start at 0 and 1, are offered at 3 and 4, and leave at 5 and 10; so do the next two, once
-    # there is a place. The first to come back starts in 11, as the second was taken in 10.
+    # Beats start at 0 and 1, are offered at 3 and 4, and leave at 5 and 10; so do the next two,
+    # once there is a place. The first to come back starts in 11, as the second was taken in 10.
     assert trace.cycles["a"][:4] == (3, 4, 7, 8)
     assert trace.cycles["a_out"][:4] == (5, 10, 15, 20)
     assert trace.cycles["a"][4:6] == (14, 15)

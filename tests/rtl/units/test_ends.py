@@ -96,7 +96,7 @@ def test_an_embedding_off_chip_needs_a_stream_of_rows_and_a_memory_that_takes_it
     with pytest.raises(UserError, match="off chip, but no stream brings rows"), building():
         build_unit(plan, {token.name: taken("token", 8)}, {})
     quick = tuple(replace(m, latency_ns=0.001) for m in machine.memories)
-    with pytest.raises(UserError, match="answers in 1 cycles .* an embedding off chip needs 2"):
+    with pytest.raises(UserError, match=r"answers in 1 cycles .* an embedding off chip needs 2"):
         outside(made, {"token": TOKENS}, machine=replace(machine, memories=quick))
 
 
