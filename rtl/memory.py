@@ -129,7 +129,7 @@ def _rows(made: Elaboration, plan: UnitPlan, machine: Machine) -> Feed:
     if latency < LEAST_LATENCY:
         raise UserError(
             f"machine {machine.name}: its memory answers in {latency} cycles of the design's "
-            f"clock; an embedding off chip needs {LEAST_LATENCY}: keep it on chip, or raise the clock"
+            f"clock; an embedding off chip needs {LEAST_LATENCY}: keep it on chip, or raise it"
         )
     # The unit puts an answer into its FIFO in the cycle of its arrival.
     return Feed(memory_words(plan), latency=latency - 1, follows=made.names[ASK], looks_up=True)
