@@ -8,6 +8,7 @@ from typing import Literal
 from cosim.ir.errors import UserError
 
 ROOMY_BITS = 16
+MOST_DIVISOR = 64.0
 StateFormat = Literal["int8 group", "int16", "int24"]
 
 
@@ -17,7 +18,9 @@ class ActFormat:
 
     `dynamic`: a scale per token and group of `group` channels (0: the whole token), a power of
     two, or with `mantissa_bits` of mantissa; else one static scale from calibration. `clip` in
-    sixteenths shrinks the range below the group's maximum (dynamic only).
+    sixteenths shrinks the range below the group's maximum (dynamic only). `threshold_divisor`
+    k > 0 gives one scale a token instead, the power of two nearest to mean|x| / k, as spiking
+    neurons adapt their threshold (SpikingBrain, arXiv 2509.05276, equation 19).
     """
 
     bits: int
@@ -25,11 +28,17 @@ class ActFormat:
     group: int = 0
     mantissa_bits: int = 0
     clip: int = 16
+    threshold_divisor: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse widths that no unit multiplies."""
         if not 2 <= self.bits <= 16:
             raise UserError(f"activations of {self.bits} bits: choose 2 to 16")
+        if not 0 <= self.threshold_divisor <= MOST_DIVISOR:
+            raise UserError(
+                f"threshold: the divisor of mean|x| is {self.threshold_divisor}; choose a number "
+                f"up to {MOST_DIVISOR:.0f}, such as 3"
+            )
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,14 @@ from quant.calibrate import NominalRanges
 from quant.family import linears
 from quant.formats import AttentionFormat, SsmFormat
 from quant.lower.source import Source
+from quant.lower.spike import spiked
 from quant.models import Config, bare_model, llama, weight_shapes
 from quant.passes.lightmamba import HEAD_ACT, LowerLightMamba, RotateWeighted
 from quant.passes.lower_graph import LOWERINGS, LowerGraph
 from quant.passes.quantise_weights import QuantiseWeights
 from quant.passes.rotate_online import RotateHeads, RotateOut, RotateState
 from quant.passes.rotate_residual import RotateResidual
+from quant.passes.spike import SpikeLinears
 from quant.recipes import Recipe
 from quant.rotation_check import check_rotations
 from quant.weights import IntWeight
@@ -56,5 +58,7 @@ def lower_config(name: str, config: Config, recipe: Recipe) -> Model:
     if light is not None:
         return light.emit(name, source)
     integer = LOWERINGS[type(model)](name, source)
+    for step in recipe.passes:
+        integer = spiked(integer, step.form) if isinstance(step, SpikeLinears) else integer
     check_rotations(integer)
     return integer

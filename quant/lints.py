@@ -16,7 +16,7 @@ from torch import Tensor
 
 from cosim.ir.graph import Graph, Node
 from cosim.ir.model import Model, Segment
-from cosim.ops import ALL, Contract, DecayUpdate, Dequantize, Fir, Linear
+from cosim.ops import ALL, Contract, DecayUpdate, Dequantize, Fir, Linear, SpikeLinear
 from cosim.torch_exec import TorchExecutor
 from quant.lints_shift import frozen_decays
 
@@ -217,7 +217,7 @@ def _accumulators(model: Model) -> Iterator[Lint]:
         f"{segment.name}/{node.name}": segment.graph.types[node.name].dtype.bits
         for segment in model.segments
         for node in segment.graph.nodes
-        if isinstance(node.op, Linear | Fir | Contract)
+        if isinstance(node.op, Linear | SpikeLinear | Fir | Contract)
     }
     widest = max(widths, key=widths.__getitem__, default="")
     for where, bits in widths.items():

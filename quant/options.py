@@ -6,15 +6,18 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from cosim.ir.errors import UserError
-from quant.formats import StateFormat
+from quant.formats import ActFormat, StateFormat
+from quant.lower.spike import SpikeForm
 from quant.passes.draft import Pass
 from quant.passes.lower_graph import LowerGraph
 from quant.passes.quantise_weights import QuantiseWeights, Rounding
 from quant.passes.rotate_online import RotateState
+from quant.passes.spike import SpikeLimited, SpikeLinears
 from quant.weights import ScaleKind
 
 Passes = tuple[Pass, ...]
 Change = Callable[[Passes], Passes]
+COUNT_BITS = 16
 
 
 def _rotate_bc(passes: Passes) -> Passes:
@@ -47,6 +50,25 @@ def _state(state: StateFormat) -> Change:
     return lambda passes: tuple(change(p) for p in passes)
 
 
+def _threshold(divisor: float) -> Change:
+    """Give every linear layer counts of mean|x| / divisor, wide enough not to saturate."""
+
+    def change(p: Pass) -> Pass:
+        if not isinstance(p, LowerGraph):
+            return p
+        acts = (p.act, *(a for _, a in p.kinds))
+        wide = [ActFormat(COUNT_BITS, threshold_divisor=divisor) for _ in acts]
+        kinds = tuple((kind, a) for (kind, _), a in zip(p.kinds, wide[1:], strict=True))
+        return replace(p, act=wide[0], kinds=kinds)
+
+    return lambda passes: tuple(change(p) for p in passes)
+
+
+def _spikes(coding: str, steps: int = 0) -> Change:
+    spike = SpikeLimited if steps else SpikeLinears
+    return lambda passes: (*passes, spike(SpikeForm(coding, steps)))
+
+
 # name: (what it is, the change, what it chooses: of these, one)
 OPTIONS: dict[str, tuple[str, Change, str]] = {
     "rotate-bc": ("rotate B and C along the state axis (Mamba-2)", _rotate_bc, "rotation"),
@@ -59,6 +81,17 @@ OPTIONS: dict[str, tuple[str, Change, str]] = {
     "state8": ("states of 8 bits, a power of two per group", _state("int8 group"), "states"),
     "state16": ("states of 16 bits", _state("int16"), "states"),
     "state24": ("states of 24 bits", _state("int24"), "states"),
+    "threshold3": (
+        "one scale a token, the power of two nearest to mean|x| / 3 (SpikingBrain's k)",
+        _threshold(3.0),
+        "activation scales",
+    ),
+    "spikes": ("linear inputs as signed bits over time", _spikes("sign_magnitude"), "spikes"),
+    "spikes-twos": ("as bits of two's complement", _spikes("twos_complement"), "spikes"),
+    "spikes-rate": ("as trains of signed spikes", _spikes("rate_signed"), "spikes"),
+} | {
+    f"spikes-t{t}": (f"as signed bits in {t} time steps", _spikes("sign_magnitude", t), "spikes")
+    for t in range(2, 8)
 }
 
 

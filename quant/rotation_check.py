@@ -20,6 +20,7 @@ from cosim.ops import (
     Add,
     Attend,
     CacheWrite,
+    Clip,
     Contract,
     DecayUpdate,
     Dequantize,
@@ -33,6 +34,8 @@ from cosim.ops import (
     Rescale,
     Reshape,
     Slice,
+    SpikeEncode,
+    SpikeLinear,
     Truncate,
 )
 from quant.lower.source import touches_residual
@@ -50,6 +53,8 @@ _PASSED: tuple[type[Op], ...] = (
     Dequantize,
     Reshape,
     Truncate,
+    Clip,
+    SpikeEncode,
 )
 
 
@@ -60,7 +65,7 @@ def check_rotations(model: Model) -> None:
         graph = segment.graph
         producers = {n.name: n for n in graph.nodes}
         for node in graph.nodes:
-            if isinstance(node.op, Linear):
+            if isinstance(node.op, Linear | SpikeLinear):
                 weight = node.inputs[1]
                 found, fused = _online_order(producers, node.inputs[0]), _fused_order(weight)
                 if found != fused:
@@ -72,9 +77,9 @@ def check_rotations(model: Model) -> None:
                 _check_state(segment.name, producers, node)
             if isinstance(node.op, Attend):
                 _check_keys(model, segment, producers, node)
-            if isinstance(node.op, Linear):
+            if isinstance(node.op, Linear | SpikeLinear):
                 _check_values(model, segment, producers, node)
-            if isinstance(node.op, Linear | Embed):
+            if isinstance(node.op, Linear | SpikeLinear | Embed):
                 weight = node.inputs[1]
                 if touches_residual(weight):
                     bases[weight] = "".join(_BASIS.findall(weight))

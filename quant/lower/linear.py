@@ -10,6 +10,7 @@ from cosim.ir.types import IntType, i
 from cosim.ops import GroupScale, Linear, Quantize, Rescale
 from quant.formats import ActFormat
 from quant.lower.emit import Emitter, Fx
+from quant.lower.threshold import threshold_of
 from quant.weights import IntWeight
 
 STATIC_BITS = 15
@@ -51,6 +52,12 @@ def lower_linear(
     exponents = weight.exponents
     if exponents is None:
         exponents = np.full(rows, NOMINAL_EXPONENT, dtype=np.int64)
+    if act.threshold_divisor:
+        scale = threshold_of(em, f"{name}.threshold", x, act.threshold_divisor)
+        q = em.node(f"{name}.q", Quantize(k, i(act.bits)), [x.name, scale.name], 0)
+        op = Linear(weight.group, k)
+        acc = em.node(f"{name}.acc", op, [q.name, w, m, scale.name], x.uniform + exponents)
+        return Accumulator(acc, 1.0)
     if act.dynamic:
         group = act.group or k
         scale = em.node(

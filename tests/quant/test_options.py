@@ -75,4 +75,6 @@ def test_wrong_options_are_a_sentence(name, said):
 
 
 def test_every_option_is_listed_with_what_it_chooses():
-    assert {what for _, _, what in OPTIONS.values()} == {"rotation", "rounding", "scales", "states"}
+    assert {what for _, _, what in OPTIONS.values()} == {
+        "rotation", "rounding", "scales", "states", "activation scales", "spikes",
+    }  # fmt: skip
