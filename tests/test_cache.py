@@ -10,7 +10,7 @@ from cosim.ir.errors import UserError
 from cosim.ir.graph import GraphBuilder
 from cosim.ir.model import Model, Segment
 from cosim.ir.types import TensorType, i, u
-from cosim.ops import Attend, CacheWrite, Count, Divide
+from cosim.ops import Add, Attend, CacheWrite, Clip, Concat, Count, Divide
 from cosim.ops import Slice as Cut
 from cosim.ops.reshape import Reshape
 from cosim.reference import run
@@ -128,3 +128,76 @@ def test_a_window_longer_than_a_chunk_of_tokens(use_numba):
     got = TorchExecutor(model, use_numba=use_numba).run(x)
     assert np.array_equal(want.outputs["out"], got.outputs["out"])
     assert all(np.array_equal(want.states[n], got.states[n]) for n in want.states)
+
+
+# Every rule of a mask, on a cache that another segment filled too.
+RULES = {
+    "causal, alibi": {"alibi": True, "window": 6},
+    "causal, dilated": {"dilation": 2, "window": 5},
+    "causal, blocks": {"blocks": (0, 0, 1, 1, 2, 0, 2, 2, 3, 2, 3, 3)},
+    "both sides": {"causal": False},
+    "both sides, window, alibi": {"causal": False, "alibi": True, "window": 4},
+}
+
+
+def encoder(rule, places=12):
+    """Fill a cache, then attend to it from a second segment; causal ones read it so far only."""
+    rule = {"tile": 3, "window": places, **rule}
+    row = TensorType.full(i(8), (1, 2))
+    fill = GraphBuilder("fill")
+    x = fill.input("x", row)
+    at = fill.state("position", TensorType(u(4), (), 0, places))
+    fill.update(at, fill.add("more", Count(places), at))
+    held = fill.state("cache", TensorType.full(i(8), (places, 1, 2)))
+    fill.update(held, fill.add("written", CacheWrite(), held, x, at))
+    fill.output("out", x)
+    read = GraphBuilder("read")
+    y = read.input("x", row)
+    begin = {"cache": "fill/cache"}
+    read.update("cache", read.state("cache", TensorType.full(i(8), (places, 1, 2))))
+    here = read.state("here", TensorType(u(4), (), 0, places))
+    read.update(here, read.add("more", Count(places), here))
+    inside = read.add("inside", Clip(0, places - 1), here)
+    constants = [
+        read.const("scale", np.array([90, 9]), u(8)),
+        read.const("s", np.array([5, 3]), u(3)),
+    ]
+    if rule.get("alibi"):
+        constants.append(read.const("slope", np.array([400, 3]), u(9)))
+    if not rule.get("causal", True):
+        count = read.state("count", TensorType(u(4), (), 0, places))
+        read.update(count, count)
+        begin["count"] = "fill/position"
+        one = read.const("one", np.array(-1), i(2))
+        last = read.add("last", Clip(0, places - 1), read.add("less", Add(i(6)), count, one))
+        constants.append(last)
+    wide = read.add("wide", Concat(), y, y)
+    q = read.add("q", Reshape((1, 4), (2, 2)), wide)
+    sums = read.add("sums", Attend(**rule), q, "cache", "cache", inside, *constants)
+    read.output("out", read.add("mean", Divide(8, 128, i(16)), sums))
+    segments = (
+        Segment("fill", fill.build(), {"x": "in"}),
+        Segment("read", read.build(), {"x": "fill.out"}, states_from=begin),
+    )
+    return Model("encoder", {"in": row}, segments, {"out": "read.out"})
+
+
+@pytest.mark.parametrize("use_numba", [None, False])
+@pytest.mark.parametrize("rule", list(RULES))
+@pytest.mark.parametrize("time", [1, 7, 12])
+def test_every_mask_over_a_cache_that_another_segment_filled(rule, time, use_numba):
+    model = encoder(RULES[rule])
+    executor = TorchExecutor(model, use_numba=use_numba)
+    x = tokens(model, time, 2, time)
+    want = run(model, x, keep=["read/sums"])
+    assert np.array_equal(executor.run(x).outputs["out"], want.outputs["out"])
+    kept = executor.run(x, keep=["read/sums"])
+    assert np.array_equal(kept.values["read/sums"], want.values["read/sums"])
+    if not model.segments[1].graph.nodes[-2].op.causal:  # every token sees every other
+        op, rows = model.segments[1].graph.nodes[-2].op, x["in"][0].tolist()
+        ring = [*rows, *[[[0, 0]]] * (12 - time)]
+        more = ([[400, 3]] if op.alibi else []) + [time - 1]
+        for t in range(time):
+            q = [rows[t][0], rows[t][0]]
+            wanted = softmax(op, q, ring, ring, t, [90, 9], [5, 3], *more)
+            assert want.values["read/sums"][0, t].tolist() == wanted

@@ -14,6 +14,8 @@ from collections.abc import Mapping
 import torch
 
 from cosim.ir.graph import Graph, Node
+from cosim.kernels.attend import PreparedAttend, attend_applies
+from cosim.kernels.cache import Cache, rings_of
 from cosim.kernels.linear import PreparedLinear
 from cosim.kernels.plan import Recurrence, Single, plan
 from cosim.kernels.prepare import prepare
@@ -21,6 +23,7 @@ from cosim.kernels.recurrence import PreparedScan, run_loop, run_push, scan_appl
 from cosim.kernels.rotate import prepare_rotation
 from cosim.kernels.rows import Kernel, carrier
 from cosim.kernels.spikes import PreparedSpikeLinear
+from cosim.ops.attend import Attend
 from cosim.ops.hadamard import Hadamard
 from cosim.ops.linear import Linear
 from cosim.ops.push import Push
@@ -86,6 +89,9 @@ class GraphRunner:
             for step in self.steps
             if use_numba and isinstance(step, Recurrence) and scan_applies(graph, step)
         }
+        fast = [n.name for n in graph.nodes if use_numba and attend_applies(graph, n)]
+        self.rings, found = rings_of(graph, self.steps, fast)
+        self.attends = {n.name: PreparedAttend(graph, n) for n in graph.nodes if n.name in found}
         last: dict[str, int] = {}
         for position, step in enumerate(self.steps):
             for name in step.reads:
@@ -154,15 +160,42 @@ class GraphRunner:
     ) -> tuple[Values, Values]:
         values: Values = {**self.consts, **sequences}
         ends: Values = {}
+        caches: dict[str, Cache] = {}
+        lean = not wanted & {*self.rings, *self.rings.values()}
         for position, step in enumerate(self.steps):
             if isinstance(step, Recurrence):
-                self._recur(step, values, states, ends, time, wanted, clipped, count)
+                name = step.states[0]
+                if lean and name in self.rings:
+                    ring = caches[self.rings[name]] = self._keep(name, values, states)
+                    ends[name] = ring.end()
+                else:
+                    self._recur(step, values, states, ends, time, wanted, clipped, count)
+            elif lean and step.node.name in self.attends:
+                values[step.node.name] = self._attend(step.node, values, caches)
             else:
                 values[step.node.name] = self.evaluate(step.node, values, clipped, count)
             for name in step.reads:
                 if self.last_use[name] == position and name not in wanted:
                     values.pop(name, None)
         return {n: values[n] for n in wanted}, ends
+
+    def _keep(self, name: str, values: Values, states: Values) -> Cache:
+        """Return a ring as its beginning and the rows that its node would write."""
+        writers = [n for n in self.graph.nodes if n.name == self.rings[name]]
+        if not writers:
+            return Cache(states[name])
+        _, row, position = writers[0].inputs
+        return Cache(states[name], values[row], values[position])
+
+    def _attend(
+        self, node: Node, values: Mapping[str, torch.Tensor], caches: Mapping[str, Cache]
+    ) -> torch.Tensor:
+        q, keys, held, position = node.inputs[:4]
+        assert isinstance(node.op, Attend)
+        newest = position if node.op.causal else node.inputs[-1]
+        return self.attends[node.name].run(
+            values[q], caches[keys], caches[held], values[position], values[newest]
+        )
 
     def _recur(
         self,
