@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 JOBS ?= 2
-EXTRAS := dev,minilm,notebooks,typeseg,rtl,sweep,ray
+EXTRAS := dev,minilm,notebooks,typeseg,rtl,pnr,sweep,ray
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed

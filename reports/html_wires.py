@@ -57,4 +57,7 @@ def resources_html(found: Sequence[Resources]) -> str:
     for one in found:
         charts = "".join(bars_html(chart) for chart in resources.bars(one))
         drawn.append(f'<div class="columns">{charts}</div>')
-    return "".join(drawn) + table_html(resources.table(found), tall=True)
+    drawn.append(table_html(resources.table(found), tall=True))
+    if any(one.placed for one in found):
+        drawn.append(table_html(resources.placement_table(found), tall=True))
+    return "".join(drawn)

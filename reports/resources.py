@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports import synthesis
+from reports import placement, synthesis
 from reports.chart import Bar, Bars, Part
+from reports.placement import PlacedRow
 from reports.synthesis import SynthesisRow
 from reports.table import Column, Table
 
@@ -16,13 +17,17 @@ SHOWN = (("luts", "LUT"), ("ffs", "FF"), ("dsps", "DSP"))
 
 @dataclass(frozen=True)
 class Resources:
-    """Hold what the units of a design take for a family of FPGAs; `tool` counted."""
+    """Hold what the units of a design take for a family of FPGAs; `tool` counted.
+
+    `placed` are the units that were placed and routed too.
+    """
 
     recipe: str
     design: str
     family: str
     tool: str
     rows: tuple[SynthesisRow, ...]
+    placed: tuple[PlacedRow, ...] = ()
 
 
 def table(found: Sequence[Resources]) -> Table:
@@ -38,6 +43,11 @@ def table(found: Sequence[Resources]) -> Table:
     )  # fmt: skip
     title = "Resources: what each unit takes, synthesised alone and out of context"
     return Table("resources", title, (Column("recipe", "recipe"), *columns, *last), tuple(rows))
+
+
+def placement_table(found: Sequence[Resources]) -> Table:
+    """Print a row per unit that was placed and routed."""
+    return placement.merged_table([(r.recipe, r.design, r.placed) for r in found])
 
 
 def bars(found: Resources) -> tuple[Bars, ...]:

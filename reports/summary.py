@@ -116,6 +116,7 @@ class Summary:
             wires.table(self.wires),
             wires_units.table(self.wire_units),
             resources.table(self.resources),
+            resources.placement_table(self.resources),
             latency.speed_table(self.speeds),
             published.table(self.published),
             energy.table(self.energy),

@@ -10,7 +10,7 @@ from reports.table import Column, Table
 
 @dataclass(frozen=True)
 class SynthesisRow:
-    """Hold what one unit takes; `delay` is relative, `rtl/synth.py` says to what."""
+    """Hold what one unit takes; `delay` is relative, `rtl/cells.py` says to what."""
 
     unit: str
     kind: str
@@ -28,7 +28,7 @@ class SynthesisRow:
     outside: str = ""
 
 
-def table(rows: Sequence[SynthesisRow], family: str, tool: str) -> Table:
+def table(rows: Sequence[SynthesisRow], family: str, tool: str, is_whole: bool = False) -> Table:
     """Return a row per unit and their sum; a longest path has no sum, but a longest.
 
     Estimates are those of `cosim/design/fitted.py` and the DSPs as this tool packs them; their
@@ -81,9 +81,8 @@ def table(rows: Sequence[SynthesisRow], family: str, tool: str) -> Table:
         Column("estimated_dsps", "DSP counted", "derived"),
         Column("outside", "extrapolated"),
     )
-    return Table(
-        "synthesis", f"Synthesis for {family} by {tool}, unit by unit", columns, tuple(lines)
-    )
+    how = "all units in one run" if is_whole else "unit by unit"
+    return Table("synthesis", f"Synthesis for {family} by {tool}, {how}", columns, tuple(lines))
 
 
 def _beside(found: int, estimated: int | None) -> tuple[int | None, float | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def _finite(value: object) -> object:
 
 
 def print_tables(
-    args: argparse.Namespace, tables: tuple[Table, ...], facts: Mapping[str, object] | None = None
+    args: argparse.Namespace, tables: Sequence[Table], facts: Mapping[str, object] | None = None
 ) -> int:
     """Print tables, then named facts; return the exit status 0."""
     if args.json:

@@ -53,8 +53,18 @@ def rtl_options(parser: argparse.ArgumentParser) -> None:
 def synth_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `cosim synth`; those of the graph come before."""
     design_options(parser)
-    parser.add_argument("--family", default="xcup", help="xcup (UltraScale+) or xc7 (7 series)")
+    parser.add_argument(
+        "--family", default="xcup", help="xcup (UltraScale+), xc7 (7 series) or ecp5 (Lattice)"
+    )
     parser.add_argument("--unit", action="append", help="only this unit; may be repeated")
+    parser.add_argument(
+        "--whole", action="store_true",
+        help="the whole accelerator in one run, with the longest path through all units",
+    )  # fmt: skip
+    parser.add_argument(
+        "--place", action="store_true",
+        help="with --family ecp5: place and route each unit too (extra `pnr`)",
+    )  # fmt: skip
 
 
 def verify_options(parser: argparse.ArgumentParser) -> None:
@@ -116,23 +126,25 @@ def synth(args: argparse.Namespace) -> int:
     from cosim.cli.graphs import load_graph
     from cosim.cli.progress import make_progress
     from cosim.flow.records import Recorder, run_folder_of
-    from cosim.flow.synthesis import synthesise_units
+    from cosim.flow.synthesis import SynthesisRequest, synthesise_design
     from cosim.flow.wires import design_for
     from cosim.machine import load_machine
+    from reports import placement
     from reports.synthesis import table
-    from rtl import synth as tools
 
+    asked = SynthesisRequest(args.family, tuple(args.unit or ()), args.whole, args.place)
     machine, model, request = load_machine(args.machine), load_graph(args), request_of(args)
     with make_progress(args.quiet) as progress:
         design = design_for(model, machine, request)
-        units, folder = tuple(args.unit or ()), run_folder_of(args.graph, progress)
+        folder = run_folder_of(args.graph, progress)
         label = args.recipe or (args.graph.resolve().name if folder else model.name)
         found = Recorder(folder, label, model, machine, design).synthesis(
-            args.family, units, tools.version(),
-            lambda: synthesise_units(model, machine, design, units, args.family, progress),
-        )  # fmt: skip
-    shown = table(found.rows, found.family, found.tool)
-    return print_tables(args, (shown,), {"design": design.text()})
+            asked, lambda: synthesise_design(model, machine, design, asked, progress)
+        )
+    shown = [table(found.rows, found.family, found.tool, args.whole)]
+    if found.placed:
+        shown.append(placement.table(found.placed))
+    return print_tables(args, shown, {"design": design.text()})
 
 
 def verify(args: argparse.Namespace, graphs: Sequence[tuple[str, Model]]) -> int:

@@ -15,6 +15,7 @@ from cosim.design import Design
 from cosim.flow.folder import RunFolder, code_digest, digest
 from cosim.flow.progress import Progress
 from cosim.flow.request import REQUEST_FILE
+from cosim.flow.synthesis import Counted, SynthesisRequest
 from cosim.flow.units import Alone
 from cosim.flow.whole import Whole
 from cosim.flow.wires import WiresRequest, design_label
@@ -22,7 +23,6 @@ from cosim.ir.file import content_hash
 from cosim.ir.model import Model
 from cosim.machine import Machine
 from reports.resources import Resources
-from reports.synthesis import SynthesisRow
 from reports.wires import WiresCheck
 from reports.wires_units import UnitCheck
 from rtl.simulate import tool_text
@@ -108,24 +108,23 @@ class Recorder:
 
         return self._step(UNIT, unit, asked, CODE, UnitRecord, compute).check
 
-    def synthesis(
-        self,
-        family: str,
-        units: tuple[str, ...],
-        tool: str,
-        count: Callable[[], tuple[list[SynthesisRow], str]],
-    ) -> Resources:
-        """Count what units take; `tool` is the version of the one that would count."""
+    def synthesis(self, request: SynthesisRequest, count: Callable[[], Counted]) -> Resources:
+        """Count what units take."""
 
         def compute() -> SynthesisRecord:
-            rows, told = count()
+            told = count()
             origin = self._origin(SYNTHESIS_CODE)
             label = design_label(self.design)
-            found = Resources(self.recipe, label, family, told, tuple(rows))
+            found = Resources(
+                self.recipe, label, request.family, told.tool, told.rows, told.placed
+            )  # fmt: skip
             return SynthesisRecord(origin, found)
 
-        asked = {"family": family, "units": list(units), "tool": tool}
-        step = (SYNTHESIS, family, asked, SYNTHESIS_CODE)
+        asked = {
+            "family": request.family, "units": list(request.units), "whole": request.whole,
+            "place": request.place, "tool": request.tool,
+        }  # fmt: skip
+        step = (SYNTHESIS, request.family, asked, SYNTHESIS_CODE)
         return self._step(*step, SynthesisRecord, compute).found
 
     def _origin(self, code: tuple[str, ...]) -> Origin:

@@ -8,7 +8,7 @@ import pytest
 from cosim.flow import synthesis, units
 from cosim.flow.units import Alone
 from cosim.flow.whole import Whole
-from rtl.synth import Synthesis
+from rtl.cells import Synthesis
 from rtl.units.chain import Chain
 from tests.cli.command import command
 
