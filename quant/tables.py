@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
+import torch
 
 from cosim.ir.types import IntType
 from cosim.ops.pwl import Pwl
@@ -57,6 +58,22 @@ def exp_negative(v: np.ndarray) -> np.ndarray:
 def reciprocal(x: np.ndarray) -> np.ndarray:
     """Return 1 / x; below 2^-24, the last bit of the widest fraction, 2^24."""
     return 1.0 / np.maximum(x, 2.0**-24)
+
+
+def gelu(x: np.ndarray) -> np.ndarray:
+    """Return x Phi(x), Phi the normal distribution (Hendrycks and Gimpel, 2016)."""
+    erf = torch.special.erf(torch.from_numpy(np.asarray(x, dtype=np.float64) / np.sqrt(2.0)))
+    return np.asarray(0.5 * x * (1.0 + erf.numpy()))
+
+
+def gelu_tanh(x: np.ndarray) -> np.ndarray:
+    """Return the form of GELU with a tanh, by the same authors."""
+    return np.asarray(0.5 * x * (1.0 + np.tanh(np.sqrt(2.0 / np.pi) * (x + 0.044715 * x**3))))
+
+
+def relu(x: np.ndarray) -> np.ndarray:
+    """Return x where it is positive, else 0."""
+    return np.maximum(x, 0.0)
 
 
 def rope_table(count: int, head_dim: int, theta: float, frac_bits: int = 14) -> np.ndarray:

@@ -90,23 +90,33 @@ def attention(
 
     v has one binary point for each channel; so has the result, with MEAN_FRAC bits more.
     """
+    cached = write_caches(em, name, k, v, at.now, heads)
+    scale, shift = score_scale(em, name, q, k, heads, rotated)
+    op = Attend(min(fmt.tile, heads.places), min(heads.window or heads.places, heads.places))
+    inputs = (q.name, *cached, at.now, scale, shift)
+    return mean_of(em, name, em.builder.add(f"{name}.sums", op, *inputs), v, heads, fmt)
+
+
+def write_caches(em: Emitter, name: str, k: Fx, v: Fx, now: str, heads: Heads) -> tuple[str, str]:
+    """Write k and v [G, D] into the layer's caches; return what these then are."""
     cached = []
     for what, row in (("keys", k), ("values", v)):
         t = em.type(row)
         state = em.builder.state(
             f"{name}.{what}", TensorType.full(t.dtype, (heads.places, *t.shape))
         )
-        written = em.builder.add(f"{name}.{what}.written", CacheWrite(), state, row.name, at.now)
+        written = em.builder.add(f"{name}.{what}.written", CacheWrite(), state, row.name, now)
         em.builder.update(state, written)
         cached.append(written)
-    scale, shift = score_scale(em, name, q, k, heads, rotated)
-    op = Attend(min(fmt.tile, heads.places), min(heads.window or heads.places, heads.places))
-    inputs = (q.name, *cached, at.now, scale, shift)
-    sums = em.builder.add(f"{name}.sums", op, *inputs)
+    return cached[0], cached[1]
+
+
+def mean_of(em: Emitter, name: str, sums: str, v: Fx, heads: Heads, fmt: AttentionFormat) -> Fx:
+    """Divide the sums [H, D + 1] by their last; v is the value row, whose binary points count."""
     share = heads.queries // heads.keys
-    frac = np.broadcast_to(v.frac, em.type(v).shape).repeat(share, axis=0) + MEAN_FRAC
-    dtype = em.type(v).dtype
-    divide = Divide(MEAN_FRAC, 1 << (dtype.bits - 1), i(dtype.bits + MEAN_FRAC))
+    frac = np.broadcast_to(v.frac, (heads.keys, heads.size)).repeat(share, axis=0) + MEAN_FRAC
+    bits = fmt.value_bits
+    divide = Divide(MEAN_FRAC, 1 << (bits - 1), i(bits + MEAN_FRAC))
     return em.node(f"{name}.mean", divide, [sums], frac)
 
 

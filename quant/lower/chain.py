@@ -30,6 +30,7 @@ class Chain:
         self._ports: dict[str, Port] = {}
         self._given: dict[str, Fx] = {}
         self._wires: dict[str, str] = {}
+        self._begin: dict[str, str] = {}
         self._direction: Direction = "forward"
         self._look_ahead = 0
         self.em = Emitter("", has_weights)
@@ -38,7 +39,7 @@ class Chain:
         """Start the next segment."""
         self.em = Emitter(name, self._has_weights)
         self._direction, self._look_ahead = direction, look_ahead
-        self._given, self._wires = {}, {}
+        self._given, self._wires, self._begin = {}, {}, {}
         return self.em
 
     def bring(self, port: str) -> Fx:
@@ -50,6 +51,10 @@ class Chain:
         self._wires[port] = p.source
         return Fx(port, p.frac)
 
+    def begin(self, state: str, source: str) -> None:
+        """Let a state of the open segment start from an earlier `segment/state`."""
+        self._begin[state] = source
+
     def give(self, port: str, value: Fx) -> None:
         """Offer a value of the open segment to later ones."""
         self.em.builder.output(port, value.name)
@@ -59,7 +64,9 @@ class Chain:
         """Finish the open segment."""
         graph = self.em.builder.build()
         wires = {n: self._wires.get(n, n) for n in graph.inputs}
-        self._segments.append(Segment(graph.name, graph, wires, self._direction, self._look_ahead))
+        self._segments.append(
+            Segment(graph.name, graph, wires, self._direction, self._look_ahead, self._begin)
+        )
         for port, value in self._given.items():
             self._ports[port] = Port(f"{graph.name}.{port}", graph.types[value.name], value.frac)
 

@@ -12,7 +12,8 @@ from typing import Any, TypeAlias
 from torch import Tensor
 
 from cosim.ir.errors import UserError
-from quant.models import bimamba, llama, mamba, mamba2, rwkv4, rwkv5
+from quant.models import bert, bimamba, llama, mamba, mamba2, rwkv4, rwkv5
+from quant.models.bert import Bert
 from quant.models.bimamba import BiMamba
 from quant.models.checkpoint import read_checkpoint
 from quant.models.common import Tap
@@ -24,10 +25,16 @@ from quant.models.rwkv5 import Rwkv5
 from quant.models.stream import Stream
 from quant.models.typeseg import load_typeseg
 
-Model: TypeAlias = Mamba | Mamba2 | BiMamba | Llama | Rwkv4 | Rwkv5
+Model: TypeAlias = Mamba | Mamba2 | BiMamba | Llama | Rwkv4 | Rwkv5 | Bert
 Causal: TypeAlias = Mamba | Mamba2 | Llama | Rwkv4 | Rwkv5
 Config: TypeAlias = (
-    mamba.Config | mamba2.Config | bimamba.Config | llama.Config | rwkv4.Config | rwkv5.Config
+    mamba.Config
+    | mamba2.Config
+    | bimamba.Config
+    | llama.Config
+    | rwkv4.Config
+    | rwkv5.Config
+    | bert.Config
 )
 
 MODULES: Mapping[type, ModuleType] = {
@@ -37,6 +44,7 @@ MODULES: Mapping[type, ModuleType] = {
     Llama: llama,
     Rwkv4: rwkv4,
     Rwkv5: rwkv5,
+    Bert: bert,
 }
 # model_type in config.json: the module that reads such a folder
 FOLDERS: Mapping[str, ModuleType] = {
@@ -46,6 +54,7 @@ FOLDERS: Mapping[str, ModuleType] = {
     "mistral": llama,
     "rwkv": rwkv4,
     "rwkv5": rwkv5,
+    "bert": bert,
 }
 
 

@@ -48,10 +48,14 @@ class Config:
 
 @dataclass(frozen=True)
 class Bert:
-    """Hold a BERT encoder: config, and weights by their Hugging Face names."""
+    """Hold a BERT encoder: config, and weights by their Hugging Face names.
+
+    out_hadamard: always False; a residual that is itself a norm's result is not rotated.
+    """
 
     config: Config
     weights: Weights
+    out_hadamard: bool = False
 
 
 def read_config(values: Mapping[str, object], where: str = "config.json") -> Config:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from cosim.ir.errors import UserError
 from quant.family import FloatModel, stream_of, with_weights
+from quant.models.bert import Bert
 from quant.models.bimamba import BiMamba
 from quant.models.rwkv4 import Rwkv4
 from quant.models.rwkv5 import Rwkv5
@@ -31,6 +32,11 @@ class FoldNorms(Pass):
 
     def check(self, model: FloatModel) -> None:
         """Raise UserError for RWKV."""
+        if isinstance(model, Bert):
+            raise UserError(
+                "fold_norms: a BERT is no language model, and its norms stand behind its residual;"
+                " quantise it by python -m tests.benchmarks.sentence_pairs"
+            )
         if isinstance(model, Rwkv4 | Rwkv5):
             raise UserError("fold_norms: RWKV runs in float only; quantise another model")
 

@@ -13,8 +13,9 @@ from cosim.ir.model import Model
 from quant.calibrate import explain, measure_ranges
 from quant.family import FloatModel
 from quant.formats import ActFormat, AttentionFormat, SsmFormat
-from quant.lower import bimamba, llama, mamba, mamba2
+from quant.lower import bert, bimamba, llama, mamba, mamba2
 from quant.lower.source import Source
+from quant.models.bert import Bert
 from quant.models.bimamba import BiMamba
 from quant.models.llama import Llama
 from quant.models.mamba import Mamba
@@ -27,6 +28,7 @@ LOWERINGS: dict[type, Callable[[str, Source[Any]], Model]] = {
     Mamba2: mamba2.lower,
     BiMamba: bimamba.lower,
     Llama: llama.lower,
+    Bert: bert.lower,
 }
 
 
@@ -49,7 +51,9 @@ class LowerGraph(Pass):
 
     def apply(self, draft: Draft, calibration: Tensor) -> Draft:
         """Emit the graph; raise UserError unless norms are folded and matrices quantised."""
-        if not draft.folded or not draft.matrices:
+        # A norm behind the residual keeps its weights: the residual has them, too.
+        folded = draft.folded or isinstance(draft.model, Bert)
+        if not folded or not draft.matrices:
             raise UserError("lower: fold_norms and quantise_weights come first")
         model = draft.model
         ranges = measure_ranges(model, calibration)
