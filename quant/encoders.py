@@ -124,9 +124,9 @@ def _by_length(sentences: Sequence[Tensor], embed: Callable[[Tensor], Tensor]) -
     found: dict[int, Tensor] = {}
     with torch.no_grad():
         for length in np.unique(lengths):
-            places = np.flatnonzero(lengths == length)
+            places = np.flatnonzero(lengths == length).tolist()
             rows = embed(torch.stack([sentences[p] for p in places]))
-            found.update(zip(places.tolist(), rows, strict=True))
+            found.update(zip(places, rows, strict=True))
     if len(found) != len(sentences):
         raise InternalError("a sentence was lost")
     return torch.stack([found[k] for k in range(len(sentences))])

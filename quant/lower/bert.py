@@ -104,7 +104,7 @@ def _embed(em: Emitter, src: Source[Config], now: str, heads: Heads) -> Fx:
         stored = em.fixed(full_name, table, (count, d), i(src.ssm.embed_bits), stored_frac)
         row = em.node(f"embed.{name}.row", Embed(), [index, stored.name], stored_frac)
         rows.append(em.requant(f"embed.{name}", row, SUM, frac))
-    total = em.add("embed", *rows, SUM)
+    total = em.add("embed", rows[0], rows[1], SUM)
     return _norm(em, src, "embed.norm", total, "embeddings.LayerNorm", "layers.0.residual")
 
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 
 from cosim.ir.numerics import saturate
 from cosim.ir.types import i, u
@@ -7,6 +8,8 @@ from quant.lower.parts import decay_function, floored_softplus
 from quant.tables import (
     Table,
     exp_negative,
+    gelu,
+    gelu_tanh,
     log_table,
     one_minus_exp,
     reciprocal,
@@ -35,16 +38,29 @@ def silu_table(in_frac: int, out_frac: int) -> Table:
     return uniform_table(silu, in_frac, out_frac, i(16), 12.0, 5, SILU_ENDS)
 
 
+def gelu_table(in_frac: int, out_frac: int) -> Table:
+    return uniform_table(gelu, in_frac, out_frac, i(16), 8.0, 5, SILU_ENDS)
+
+
+def gelu_tanh_table(in_frac: int, out_frac: int) -> Table:
+    return uniform_table(gelu_tanh, in_frac, out_frac, i(16), 8.0, 5, SILU_ENDS)
+
+
 def softplus_table(in_frac: int, out_frac: int) -> Table:
     return uniform_table(softplus, in_frac, out_frac, u(24), 16.0, 5, SOFTPLUS_ENDS)
 
 
+FUNCTIONS = {
+    silu_table: silu, softplus_table: softplus, gelu_table: gelu, gelu_tanh_table: gelu_tanh,
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("in_frac", [-5, -1, 0, 3, 5, 6, 9, 11, 12, 14, 18])
 @pytest.mark.parametrize("out_frac", [-2, 4, 8, 11, 15])
-@pytest.mark.parametrize("make", [silu_table, softplus_table])
+@pytest.mark.parametrize("make", FUNCTIONS)
 def test_the_stated_error_bounds_every_16_bit_input(make, in_frac, out_frac):
     table = make(in_frac, out_frac)
-    function = silu if make is silu_table else softplus
+    function = FUNCTIONS[make]
     with np.errstate(over="ignore"):
         real = function(SHORT / 2.0**in_frac)
     inside = representable(real, table, out_frac)
@@ -52,6 +68,14 @@ def test_the_stated_error_bounds_every_16_bit_input(make, in_frac, out_frac):
     assert error.max() <= table.max_error
     # 1e-4 is what 32 segments per unit promise; the rest is the output's own half step.
     assert table.max_error <= 1e-4 + 0.57 * 2.0**-out_frac
+
+
+def test_gelu_is_that_of_torch_in_both_forms():
+    x = np.linspace(-9, 9, 3001)
+    for ours, form in ((gelu, "none"), (gelu_tanh, "tanh")):
+        theirs = torch.nn.functional.gelu(torch.from_numpy(x), approximate=form).numpy()
+        assert np.abs(ours(x) - theirs).max() < 1e-14
+    assert 1e-4 < np.abs(gelu(x) - gelu_tanh(x)).max() < 1e-3
 
 
 @pytest.mark.parametrize("in_frac", [8, 11, 13])
