@@ -59,6 +59,22 @@ class PriceList:
         """Return what the clocks of so many flip-flops take over some cycles."""
         return flip_flops * cycles * self._value("register") * self.factor
 
+    def mac_pj(self, a: int, b: int) -> float:
+        """Return the energy of a multiply-accumulate, scaled to the machine's node."""
+        return self._mac(a, b) * self.factor
+
+    def mul_pj(self, a: int, b: int) -> float:
+        """Return the energy of a product, scaled alike."""
+        return self._mul(a, b) * self.factor
+
+    def add_pj(self, bits: float) -> float:
+        """Return the energy of an addition, scaled alike."""
+        return self._add(bits) * self.factor
+
+    def value(self, name: str) -> float:
+        """Return a constant by name, scaled alike; raise UserError where there is none."""
+        return self._value(name) * self.factor
+
     def _mac(self, a: int, b: int) -> float:
         return self._mul(a, b) + self._add((a + b) / 2)
 

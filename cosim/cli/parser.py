@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from cosim.cli import commands, graphs, listing, sweep, validate, verify, wires
+from cosim.cli import commands, graphs, listing, spikes, sweep, validate, verify, wires
 
 DESCRIPTION = (
     "Turn a trained sequence model into one integer graph; run it, price it, report on it."
@@ -37,6 +37,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser_of_validation = subs.add_parser("validate", help=about, description=about)
     validate.options(parser_of_validation)
     _finish(parser_of_validation, validate.validate)
+    about = "audit the linear layers of a graph as spikes, and price them honestly"
+    parser_of_spikes = subs.add_parser("spikes", help=about, description=about)
+    spikes.options(parser_of_spikes)
+    _finish(parser_of_spikes, spikes.spikes)
     about = "list the models and recipes there are"
     _finish(subs.add_parser("models", help=about, description=about), listing.models)
     about = "list the machines there are, show one, or check a file"
