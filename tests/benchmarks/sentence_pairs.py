@@ -23,7 +23,7 @@ from quant.encoders import (
 from quant.models.minilm import load_minilm, word_pieces
 from quant.sentence_text import Sentence, docstring_sentences, draw_pairs
 
-PAIRS = 500
+PAIRS = 250
 CALIBRATION_ROWS, CALIBRATION_TOKENS = 96, 48
 SEPARATOR = 102  # [SEP] of the vocabulary
 
