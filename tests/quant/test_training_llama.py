@@ -64,9 +64,8 @@ def test_a_window_hides_what_is_farther_back():
     tokens = torch.randint(256, (1, 20))
     other = tokens.clone()
     other[0, 4] = (other[0, 4] + 1) % 256
-    same = [
-        bool(torch.equal(a, b)) for a, b in zip(*(model.predict(t)[0] for t in (tokens, other)))
-    ]
+    before, after = (model.predict(t)[0] for t in (tokens, other))
+    same = [torch.equal(a, b) for a, b in zip(before, after, strict=True)]
     assert same == [True] * 4 + [False] * 7 + [True] * 9
 
 
