@@ -101,6 +101,12 @@ def check_states(
     return first
 
 
+def context_of(model: Model) -> int | None:
+    """Return how many tokens a model can read before it must begin anew; None for any number."""
+    limits = [n.op.limit for s in model.segments for n in s.graph.nodes if isinstance(n.op, Count)]
+    return min(limits, default=None)
+
+
 def check_room(model: Model, states: Mapping[str, np.ndarray], time: int) -> None:
     """Raise UserError where a window of `time` tokens would pass the limit of a counter."""
     for seg in model.segments:

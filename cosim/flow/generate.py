@@ -10,6 +10,7 @@ import numpy as np
 from cosim.flow.tokens import BYTE_VALUES, PADDED_BYTE_VALUES
 from cosim.ir.errors import UserError
 from cosim.ir.model import Model
+from cosim.reference import context_of
 from cosim.torch_exec import TorchExecutor
 
 NEXT = "next"
@@ -48,6 +49,12 @@ def prompt_tokens(name: str, size: int, prompt: str) -> np.ndarray:
     return tokens
 
 
+def fitting(model: Model, prompt: np.ndarray, count: int) -> int:
+    """Return how many of `count` tokens a model can write: its last one is not read again."""
+    context = context_of(model)
+    return count if context is None else min(count, context - prompt.size + 1)
+
+
 def generate(model: Model, prompt: np.ndarray, count: int, device: str = "cpu") -> Iterator[int]:
     """Yield `count` tokens, each the most likely after all before it; prompt [T], T > 0.
 
@@ -59,6 +66,12 @@ def generate(model: Model, prompt: np.ndarray, count: int, device: str = "cpu") 
         )
     if count < 1:
         raise UserError(f"{count} tokens to generate; ask for at least 1")
+    most = fitting(model, prompt, count)
+    if count > most:
+        raise UserError(
+            f"model {model.name} reads at most {context_of(model)} tokens: after a prompt of "
+            f"{prompt.size} it writes at most {max(most, 0)}, not {count}; ask for fewer"
+        )
     executor = TorchExecutor(model, device)
     name = next(iter(model.inputs))
     window, states = prompt, None

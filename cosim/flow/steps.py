@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 
 from cosim.flow.bench import Bench
-from cosim.flow.generate import as_text, generate, prompt_tokens, vocabulary
+from cosim.flow.generate import as_text, fitting, generate, prompt_tokens, vocabulary
 from cosim.flow.verify import verify
 from cosim.ir.file import GRAPH_FILE, save_model
 from quant.quantise import quantise
@@ -142,11 +142,12 @@ def write_step(bench: Bench, recipe: str, graph_hash: str) -> Sample:
         model = bench.graph(recipe)
         size = vocabulary(model)
         prompt = prompt_tokens(model.name, size, ask.prompt)
-        tokens = generate(model, prompt, ask.write_tokens, ask.device)
+        count = max(fitting(model, prompt, ask.write_tokens), 1)
+        tokens = generate(model, prompt, count, ask.device)
         pieces = []
         for k, piece in enumerate(as_text(tokens, size), 1):
             pieces.append(piece)
-            bench.folder.progress.advance(min(k, ask.write_tokens), ask.write_tokens)
+            bench.folder.progress.advance(min(k, count), count)
         return Sample(recipe, ask.prompt, "".join(pieces))
 
     return bench.folder.step(

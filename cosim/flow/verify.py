@@ -71,17 +71,26 @@ def window_size(model: Model, sequences: int = 1) -> int:
     return max(1, min(LONGEST_WINDOW, most // max(per_token, 1)))
 
 
-def windows(tokens: np.ndarray, sequences: int, size: int) -> Iterator[Window]:
+def windows(
+    tokens: np.ndarray, sequences: int, size: int, context: int | None = None
+) -> Iterator[Window]:
     """Cut tokens [T] into sequences of equal length and each into windows; the rest is a last one.
+
+    A window after `context` tokens is fresh again.
 
     >>> [(w.tokens.tolist(), w.is_fresh) for w in windows(np.arange(7), 2, 2)]
     [([[0, 1], [3, 4]], True), ([[2], [5]], False), ([[6]], True)]
+    >>> [(w.tokens.tolist(), w.is_fresh) for w in windows(np.arange(5), 1, 2, context=3)]
+    [([[0, 1]], True), ([[2]], False), ([[3, 4]], True)]
     """
     length = tokens.size // sequences
     whole = tokens[: length * sequences].reshape(sequences, length)
     for part in (whole, tokens[None, length * sequences :]):
-        for start in range(0, part.shape[1], size):
-            yield Window(part[:, start : start + size], start, start == 0)
+        for begin in range(0, part.shape[1], context or max(part.shape[1], 1)):
+            stop = min(begin + context, part.shape[1]) if context else part.shape[1]
+            for start in range(begin, stop, size):
+                last = min(start + size, stop)
+                yield Window(part[:, start:last], start, start == begin)
 
 
 def verify(
@@ -108,7 +117,8 @@ def verify(
     name = next(iter(model.inputs))
     states: States | None = None
     nodes = done = 0
-    for window in windows(tokens, sequences, window_size(model, sequences)):
+    size, context = window_size(model, sequences), reference.context_of(model)
+    for window in windows(tokens, sequences, size, context):
         going = [tally for tally in tallies if tally.first is None]
         if not going:
             break

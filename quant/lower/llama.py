@@ -21,6 +21,8 @@ from quant.lower.project import project_out
 from quant.lower.source import Source
 from quant.models.llama import Config
 
+# With the scale of a group of activations, sums of thousands of products fit 48 bits.
+GATED = i(24)
 EMBEDDING = "model.embed_tokens.weight"
 
 
@@ -143,8 +145,5 @@ def _mlp(em: Emitter, src: Source[Config], layer: int, r: Fx) -> Fx:
     return project_out(
         em, src, f"{p}.down_proj", f"{p}.down", gated, f"{part}.down_proj.weight",
         inner if src.out_hadamard else 0, src.ranges.of(f"{p}.down_in", (inner,)),
-        _sum_frac(src, layer, MLP), f"{p}.down_in",
+        _sum_frac(src, layer, MLP), f"{p}.down_in", GATED,
     )  # fmt: skip
-
-
-GATED = i(28)

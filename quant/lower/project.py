@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cosim.ir.types import i
+from cosim.ir.types import IntType, i
 from cosim.ops import Hadamard
 from quant.lower.emit import Emitter, Fx, frac_for
 from quant.lower.ends import residual_frac
@@ -71,18 +71,20 @@ def project_out(
     peaks: np.ndarray,
     frac: int,
     rotated: str = "",
+    width: IntType = ROTATED,
 ) -> Fx:
     """Emit W H x as i32 in the residual's binary point; without H where `order` is 0.
 
-    `rotated` names H x; `peaks` [K] are the calibrated magnitudes of x, or of H x / sqrt(K).
+    `rotated` names H x, which is kept in `width`; `peaks` [K] are the calibrated magnitudes of x,
+    or of H x / sqrt(K).
     """
     if order:
         x = em.node(rotated, Hadamard(order), [x.name], x.frac)
         peaks = peaks * np.sqrt(order)
-        if em.type(x).dtype.bits > ROTATED.bits:
+        if em.type(x).dtype.bits > width.bits:
             # The proved range grows by the order, the real one by its root only.
-            narrow = int(frac_for(peaks.max(), ROTATED, src.ssm.headroom))
-            x = em.requant(f"{rotated}32", x, ROTATED, narrow)
+            narrow = int(frac_for(peaks.max(), width, src.ssm.headroom))
+            x = em.requant(f"{rotated}{width.bits}", x, width, narrow)
     kind = linear.rsplit(".", 1)[-1]
     weight = src.matrices[matrix]
     acc = lower_linear(em, linear, x, weight, src.weight_name(matrix, order), src.act(kind), peaks)
