@@ -1,4 +1,4 @@
-"""Read a netx file (HDF5, as Lava's lava-dl writes it) of dense spiking layers as a model.
+"""Read a netx file (HDF5, as Lava's lava-dl writes it) of dense spiking layers.
 
 The neurons are Loihi's: currents and potentials of 24 bits that decay by 12-bit fractions toward
 zero, spikes where the potential passes vThMant * 64, weights times 64, axonal delays in steps.
@@ -13,21 +13,25 @@ from typing import Any
 import numpy as np
 
 from cosim.ir.errors import UserError
-from cosim.ir.graph import GraphBuilder
-from cosim.ir.model import Model, Segment
-from cosim.ir.types import TensorType, smallest_type, u
-from cosim.ops import Linear
-from quant.lower.neuron import Neuron, add_delays, add_neurons
+from cosim.ir.model import Model
+from quant.lower.neuron import Neuron
+from quant.spiking_network import SpikingLayer, SpikingNetwork, whole
 
 WEIGHT_SCALE = 64  # of netx: weights and thresholds are mantissas of 2^6
+HOP_STEPS = 1  # from a layer's spikes to the next layer's currents
 PASSED = ("input", "flatten", "average")
 
 
 def read_netx(path: Path) -> Model:
-    """Return the model of a file: input and output spikes [N] of each step.
+    """Return the model of a file: input and output spikes [N] of each step."""
+    return netx_network(path).model()
 
-    The output is that of the last dense layer. Raise UserError for files and layers of another
-    kind, weights or delays that are no integers, and where h5py is missing.
+
+def netx_network(path: Path) -> SpikingNetwork:
+    """Return the network of a file; the output is that of the last dense layer.
+
+    Raise UserError for files and layers of another kind, weights or delays that are no integers,
+    and where h5py is missing.
     """
     try:
         import h5py
@@ -37,18 +41,18 @@ def read_netx(path: Path) -> Model:
         ) from None
     try:
         with h5py.File(path) as file:
-            return _model(path, file["layer"])
+            return _network(path, file["layer"])
     except (OSError, KeyError) as error:
         raise UserError(
             f"{path}: not a netx file ({error}); export one with lava-dl's export_hdf5"
         ) from None
 
 
-def _model(path: Path, layers: Any) -> Model:
-    b = GraphBuilder("step")
-    spikes, inputs = "", {}
-    for key in sorted(layers, key=int):
-        layer, name = layers[key], f"layer{key}"
+def _network(path: Path, found: Any) -> SpikingNetwork:
+    layers: list[SpikingLayer] = []
+    delays: np.ndarray | None = None
+    for key in sorted(found, key=int):
+        layer = found[key]
         kind = bytes(np.asarray(layer["type"]).reshape(-1)[0]).decode()
         if kind in PASSED:
             continue
@@ -56,27 +60,16 @@ def _model(path: Path, layers: Any) -> Model:
             raise UserError(
                 f"{path}: layer {key} is of type {kind!r}; there are dense, {', '.join(PASSED)}"
             )
-        weight = _integers(f"{path}: weights of layer {key}", layer["weight"][()])
-        if not spikes:
-            inputs["spikes"] = TensorType.full(u(1), (weight.shape[1],))
-            spikes = b.input("spikes", inputs["spikes"])
-        before = add_delays(b, f"{name}.synapse", spikes, np.ones(weight.shape[1], dtype=np.int64))
-        low, high = int(weight.min()), int(weight.max())
-        w = b.const(f"{name}.weight", weight, smallest_type(min(low, -1), high))
-        scale = np.full((len(weight), 1), WEIGHT_SCALE)
-        m = b.const(f"{name}.scale", scale, smallest_type(0, WEIGHT_SCALE))
-        drive = b.add(f"{name}.drive", Linear(weight.shape[1]), before, w, m)
-        spikes = add_neurons(b, name, drive, _neuron(path, key, layer["neuron"]))
+        weight = whole(f"{path}: weights of layer {key}", layer["weight"][()])
+        if delays is None:
+            delays = np.full(weight.shape[1], HOP_STEPS)
+        neuron = _neuron(path, key, layer["neuron"])
+        layers.append(SpikingLayer(f"layer{key}", weight, WEIGHT_SCALE, neuron, delays))
+        delays = np.full(weight.shape[0], HOP_STEPS)
         if "delay" in layer:
-            delays = _integers(f"{path}: delays of layer {key}", layer["delay"][()])
-            spikes = add_delays(b, f"{name}.axon", spikes, delays)
-    if not spikes:
-        raise UserError(f"{path}: no dense layer in it; there is nothing to run")
-    ends = np.ones(b.types[spikes].size, dtype=np.int64)
-    b.output("fired", add_delays(b, "output", spikes, ends))
-    graph = b.build()
-    segment = Segment("step", graph, {"spikes": "spikes"})
-    return Model(path.stem, inputs, (segment,), {"fired": "step.fired"})
+            delays = delays + whole(f"{path}: delays of layer {key}", layer["delay"][()])
+    ends = np.zeros(0, dtype=np.int64) if delays is None else delays
+    return SpikingNetwork(path.name, tuple(layers), ends)
 
 
 def _neuron(path: Path, key: str, found: Any) -> Neuron:
@@ -88,11 +81,3 @@ def _neuron(path: Path, key: str, found: Any) -> Neuron:
         voltage_decay=int(found["vDecay"][()]),
         current_decay=int(found["iDecay"][()]),
     )
-
-
-def _integers(what: str, values: np.ndarray) -> np.ndarray:
-    """Return whole numbers that a file stores as floats."""
-    whole = np.rint(values)
-    if not np.array_equal(whole, values):
-        raise UserError(f"{what} are not integers (such as {values.reshape(-1)[0]}); quantise them")
-    return whole.astype(np.int64)
