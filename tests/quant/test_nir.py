@@ -158,7 +158,12 @@ def test_a_profile_of_another_file_or_network_is_refused(tmp_path):
     place.write_text("{}")
     with pytest.raises(UserError, match="not a 'cosim integer profile of NIR, 1'"):
         read_nir(path)
+    # Soft reset instead of hard: NIR has no word for it, its file is the same byte for byte.
+    before = path.read_bytes()
     write_nir(path, network(NEURONS[1]))
+    assert path.read_bytes() == before
+    assert place.read_text() != good
+    write_nir(path, network(NEURONS[-1]))
     place.write_text(good)
     with pytest.raises(UserError, match=r"is the profile of another file than a\.nir"):
         read_nir(path)
