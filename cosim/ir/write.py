@@ -57,25 +57,21 @@ def write_file(path: Path, data: bytes | str) -> None:
                 temporary.unlink(missing_ok=True)
 
 
-def write_one_of_many(folder: str, name: str, data: bytes) -> None:
-    """Write a small file as `.name.part`, then rename it; raise UserError if it fails.
+def append_whole(handle: int, path: Path, data: bytes) -> int:
+    """Append to an open file, and return where; raise UserError if it fails, as if never begun.
 
-    It is for thousands of files that can be made again, by one process alone: a killed process
-    leaves a whole file or none, yet nobody waits for the disk, so that a power cut may empty it.
+    It is for thousands of small records that can be made again: nobody waits for the disk, so that
+    a killed process loses none, but a power cut may.
     """
-    temporary, path = f"{folder}/.{name}.part", f"{folder}/{name}"
+    end = os.fstat(handle).st_size
     try:
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-        try:
-            if os.write(handle, data) != len(data):  # the last bytes of a disk
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        finally:
-            os.close(handle)
-        os.replace(temporary, path)
+        if os.write(handle, data) != len(data):  # the last bytes of a disk
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     except OSError as error:
         with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise _sentence(Path(path), error) from error
+            os.ftruncate(handle, end)
+        raise _sentence(path, error) from error
+    return end
 
 
 def refuse_foreign(folder: Path, ours: Collection[str]) -> None:

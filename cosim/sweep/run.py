@@ -59,6 +59,7 @@ def run_study(
             run.work_out(points, executor)
             results = [run.done[point] for point in points]
             search.tell([_costs(study, r) for r in results], [_over(study, r)[0] for r in results])
+    store.settle()
     seconds = time.perf_counter() - started
     kept = len(run.done) - run.fresh
     progress.end(task, f"{len(run.done):,} points, {kept:,} of them reused, {seconds:.1f} s")

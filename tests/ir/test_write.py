@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cosim.ir.errors import UserError
-from cosim.ir.write import new_folder, refuse_foreign, write_file, write_one_of_many
+from cosim.ir.write import append_whole, new_folder, refuse_foreign, write_file
 
 
 def full_disk(*args, **kwargs):
@@ -56,27 +56,33 @@ def test_a_full_disk_leaves_the_old_file(old, monkeypatch, broken):
     assert_whole(old)
 
 
-@pytest.mark.parametrize("broken", ["os.open", "os.replace"])
-def test_a_full_disk_leaves_the_old_one_of_many(old, monkeypatch, broken):
-    with monkeypatch.context() as patch:
-        patch.setattr(broken, full_disk)
-        with pytest.raises(UserError, match=r"cannot write .*run/a: No space left on device"):
-            write_one_of_many(str(old), "a", b"new")
+def appended(path, data: bytes) -> int:
+    handle = os.open(path, os.O_RDWR | os.O_APPEND)
+    try:
+        return append_whole(handle, path, data)
+    finally:
+        os.close(handle)
+
+
+def test_a_full_disk_appends_nothing(old, monkeypatch):
+    monkeypatch.setattr("os.write", full_disk)
+    with pytest.raises(UserError, match=r"cannot write .*run/a: No space left on device"):
+        appended(old / "a", b"new")
     assert_whole(old)
 
 
-def test_a_write_cut_short_leaves_the_old_one_of_many(old, monkeypatch):
+def test_a_write_cut_short_appends_nothing(old, monkeypatch):
     """On the last bytes of a disk, the system writes what fits and says how much."""
     real = os.write
     monkeypatch.setattr("os.write", lambda handle, data: real(handle, data[:2]))
     with pytest.raises(UserError, match=r"cannot write .*run/a: No space left on device"):
-        write_one_of_many(str(old), "a", b"new")
+        appended(old / "a", b"new")
     assert_whole(old)
 
 
-def test_one_of_many_is_replaced(old):
-    write_one_of_many(str(old), "a", b"new")
-    assert listing(old) == {"a": "new", "b": "old b"}
+def test_what_is_appended_comes_behind_and_its_place_is_told(old):
+    assert appended(old / "a", b", new") == 5
+    assert listing(old) == {"a": "old a, new", "b": "old b"}
 
 
 def test_a_stopped_write_leaves_the_old_file(old, monkeypatch):

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from tests.cli.command import command
-from tests.cli.test_sweep import outputs, started, wait_for
+from tests.cli.test_sweep import outputs, points_in, started, wait_for
 from tests.sweep.study_text import GRID, write_study
 
 CASES = {
@@ -31,7 +31,7 @@ def test_sigkill_at_random_times(tmp_path, name, seed):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     ran = command("sweep", study, "-o", whole, *other)
     assert ran.status == 0, ran
-    points = len(list(whole.glob("points/*/*.json")))
+    points = points_in(whole)
     chance = random.Random(f"{name} {seed}")
     deaths, kept = 0, 0
     for _ in range(4):
@@ -43,11 +43,11 @@ def test_sigkill_at_random_times(tmp_path, name, seed):
         if process.returncode == 0:
             break
         deaths += 1
-        kept = len(list(killed.glob("points/*/*.json")))
+        kept = points_in(killed)
     assert deaths >= 2
     ran = command("sweep", study, "-o", killed, *how)
     assert ran.status == 0, ran
     assert " 0 of them reused" not in ran.err
     assert outputs(killed) == outputs(whole)
-    names = {p.relative_to(whole): p.read_bytes() for p in whole.glob("points/*/*")}
-    assert {p.relative_to(killed): p.read_bytes() for p in killed.glob("points/*/*")} == names
+    assert (killed / "points.jsonl").read_bytes() == (whole / "points.jsonl").read_bytes()
+    assert sorted(p.name for p in killed.iterdir()) == sorted(p.name for p in whole.iterdir())

@@ -15,7 +15,7 @@ from cosim.sweep.evaluate import Result
 from cosim.sweep.store import LOCK_FILE, Store, Version, this_version
 from tests.cli.command import ROOT
 
-VERSION = Version(1, "0.1.0", "a" * 64)
+VERSION = Version(2, "0.1.0", "a" * 64)
 INPUTS = {"graph": "g", "machine": "m", "knobs": {"rows": 4}, "workload": {"phase": "decode"}}
 RESULT = Result({"tokens_per_s": 0.1 + 0.2, "luts": 5e-324}, "", 0.0)
 
@@ -27,8 +27,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def point_file(folder: Path) -> Path:
-    [path] = folder.glob("points/*/*.json")
-    return path
+    return folder / "points.jsonl"
 
 
 @pytest.fixture
@@ -71,9 +70,9 @@ def test_every_input_and_the_code_are_in_the_key(tmp_path):
         lambda raw: raw.replace(b"0.30000000000000004", b"0.4"),
         lambda raw: raw.replace(b'"reason": ""', b'"reason": "no"'),
         lambda raw: raw.replace(b'"key": "', b'"key": "0'),
-        lambda raw: b"[1]",
-        lambda raw: b'{"key": 1}',
-        lambda raw: b"\xff",
+        lambda raw: b"[1]\n",
+        lambda raw: raw[:75] + b"1]\n",
+        lambda raw: b"\xff\n",
     ],
     ids=["empty", "cut", "figure", "reason", "key", "list", "fields", "bytes"],
 )
@@ -84,10 +83,55 @@ def test_a_damaged_point_is_as_if_it_were_not_there(kept, damage):
         assert store.get(store.key(INPUTS)) is None
         store.put(store.key(INPUTS), INPUTS, RESULT)
         assert store.get(store.key(INPUTS)) == RESULT
+    with Store(kept, VERSION) as store:
+        assert store.get(store.key(INPUTS)) == RESULT
+        store.settle()
+    with Store(kept, VERSION) as store:
+        assert store.get(store.key(INPUTS)) == RESULT
+    assert point_file(kept).read_bytes().count(b"\n") == 1, "of a point, one line is left"
+
+
+def fill(folder: Path, graphs: str) -> None:
+    with Store(folder, VERSION) as store:
+        for graph in graphs:
+            inputs = {**INPUTS, "graph": graph}
+            store.put(store.key(inputs), inputs, replace(RESULT, binds=graph))
+
+
+def test_a_finished_store_has_the_same_bytes_in_whatever_order_it_was_filled(tmp_path):
+    for name, graphs in (("a", "abcd"), ("b", "dbaccb")):
+        fill(tmp_path / name, graphs)
+        with Store(tmp_path / name, VERSION) as store:
+            store.settle()
+            keys = {g: store.key({**INPUTS, "graph": g}) for g in "abcd"}
+            assert [store.get(keys[g]).binds for g in "abcd"] == list("abcd")
+            fresh = {**INPUTS, "graph": "e"}
+            store.put(store.key(fresh), fresh, RESULT)
+            assert store.get(store.key(fresh)) == RESULT
+            store.settle()
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+    assert point_file(tmp_path / "a").read_bytes().count(b"\n") == 5
+    before = point_file(tmp_path / "a").stat()
+    with Store(tmp_path / "a", VERSION) as store:
+        store.settle()
+    assert point_file(tmp_path / "a").stat().st_ino == before.st_ino, "it was in order"
+
+
+@pytest.mark.parametrize("cut", [1, 40, 300])
+def test_a_stop_in_the_middle_of_a_write_costs_that_point_alone(tmp_path, cut):
+    folder = tmp_path / "store"
+    fill(folder, "ab")
+    whole = point_file(folder).read_bytes()
+    point_file(folder).write_bytes(whole[:-cut])
+    with Store(folder, VERSION) as store:
+        keys = [store.key({**INPUTS, "graph": g}) for g in "ab"]
+        assert [store.get(k) is not None for k in keys] == [True, False]
+    fill(folder, "b")
+    assert point_file(folder).read_bytes() == whole
 
 
 @pytest.mark.parametrize(
-    "other", [replace(VERSION, code="b" * 64), replace(VERSION, schema=2, release="0.2.0")]
+    "other", [replace(VERSION, code="b" * 64), replace(VERSION, schema=3, release="0.2.0")]
 )
 def test_another_version_is_refused_with_both_names_and_nothing_lost(kept, other):
     before = contents(kept)
@@ -155,11 +199,11 @@ def test_two_processes_do_not_share_a_folder(tmp_path):
 
 
 def test_what_a_killed_process_was_writing_is_swept_up(kept):
-    left = point_file(kept).with_name(".abc.json.part")
+    left = point_file(kept).with_name(".points.jsonl.abcd1234")
     left.write_text("half")
     Store(kept, VERSION).close()
     assert not left.exists()
-    assert sorted(p.name for p in kept.iterdir()) == [LOCK_FILE, "points", "store.json"]
+    assert sorted(p.name for p in kept.iterdir()) == [LOCK_FILE, "points.jsonl", "store.json"]
 
 
 def test_a_full_disk_keeps_what_is_there(kept, monkeypatch):
@@ -169,7 +213,7 @@ def test_a_full_disk_keeps_what_is_there(kept, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with Store(kept, VERSION) as store:
-        monkeypatch.setattr("os.replace", full)
+        monkeypatch.setattr("os.write", full)
         with pytest.raises(UserError, match="No space left on device; nothing that existed"):
             store.put(store.key({**INPUTS, "graph": "h"}), INPUTS, RESULT)
     assert contents(kept) == before
@@ -180,7 +224,7 @@ def test_a_figure_that_is_no_number_is_never_kept(kept):
         store.put(store.key(INPUTS), INPUTS, Result({"luts": float("nan")}))
 
 
-def test_a_point_takes_one_small_file(kept):
+def test_a_point_takes_one_short_line(kept):
     data = json.loads(point_file(kept).read_bytes())
     assert data["inputs"] == INPUTS
     assert point_file(kept).stat().st_size < 4096
