@@ -114,6 +114,24 @@ def test_a_point_that_kills_twice_is_lost_and_no_other(tmp_path):
     assert work.asked(4) == 2
 
 
+@pytest.mark.parametrize(("seconds", "least", "most"), [(0.0, 3, 16), (0.04, 2, 2)])
+def test_many_short_tasks_lie_with_a_worker_and_two_long_ones(tmp_path, seconds, least, most):
+    crew = Processes(Square(tmp_path, seconds=seconds), 2)
+    assert crew.held == 2, "nothing is known yet"
+    with Workers(crew) as pool:
+        assert dict(pool.submit(range(40))) == {k: k * k for k in range(40)}
+        assert least <= crew.held <= most
+
+
+def test_a_dead_worker_with_many_tasks_at_hand_costs_its_point_alone(tmp_path):
+    work = Square(tmp_path, deadly=(50, 90))
+    crew = Processes(work, 2)
+    with Workers(crew) as pool:
+        assert dict(pool.submit(range(120))) == {k: k * k for k in range(120)}
+    assert crew.held > 2
+    assert {k: work.asked(k) for k in range(120)} == {k: 1 + (k in {50, 90}) for k in range(120)}
+
+
 def test_a_fault_of_ours_keeps_its_traceback(tmp_path):
     with (
         Workers(Processes(Square(tmp_path, wrong=(1,)), 1)) as pool,
