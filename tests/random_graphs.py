@@ -25,6 +25,7 @@ from cosim.ops import (
     Mul,
     Push,
     Quantize,
+    ReluAttend,
     Reshape,
     Slice,
     Wkv,
@@ -151,6 +152,8 @@ class StateGrower(SpikeGrower):
                 more.append(self.constant(0, 5000, heads))
             window, dilation = self.integer(1, n), self.integer(1, 3)
             op = Attend(self.integer(1, 4), window, dilation, alibi=alibi)
+            if self.integer(0, 3) == 0:
+                op, more = ReluAttend(self.integer(1, 4), window, dilation), more[:2]
             sums = self.put(op, q, *caches, at, *more)
             if sums is not None:
                 self.moving.remove(sums)

@@ -14,8 +14,8 @@ Carrier = Kind | Literal["wire"]
 
 # Operators whose unit is still to be built: a Design of a graph that has them is refused.
 WITHOUT_UNIT = (
-    "attend", "cache_write", "count", "divide", "rope", "spike_encode", "spike_linear", "turn",
-    "wkv",
+    "attend", "cache_write", "count", "divide", "relu_attend", "rope", "spike_encode",
+    "spike_linear", "turn", "wkv",
 )  # fmt: skip
 
 # `wire`: only names elements anew, so that no unit is needed.
@@ -47,6 +47,7 @@ KIND_OF_OP: dict[str, Carrier] = {
     "pwl": "vector",
     "pwl_log": "vector",
     "quantize": "vector",
+    "relu_attend": "state",
     "requant": "vector",
     "rescale": "vector",
     "reshape": "wire",
@@ -95,6 +96,7 @@ STAGES: dict[str, int] = {
     "pwl": 6,
     "pwl_log": 7,
     "quantize": 4,
+    "relu_attend": 4,
     "requant": 3,
     "rescale": 5,
     "rms_norm": 5,

@@ -30,6 +30,7 @@ from cosim.ops.push import Push
 from cosim.ops.pwl import Pwl
 from cosim.ops.pwl_log import PwlLog
 from cosim.ops.quantize import Quantize
+from cosim.ops.relu_attend import ReluAttend
 from cosim.ops.requant import Requant
 from cosim.ops.rescale import Rescale
 from cosim.ops.reshape import Reshape
@@ -76,6 +77,7 @@ ALL: tuple[type[Op], ...] = (
     Pwl,
     PwlLog,
     Quantize,
+    ReluAttend,
     Requant,
     Rescale,
     Reshape,
@@ -126,6 +128,7 @@ __all__ = [
     "Pwl",
     "PwlLog",
     "Quantize",
+    "ReluAttend",
     "Requant",
     "Rescale",
     "Reshape",

@@ -45,6 +45,10 @@ def stages_by_design(op, types) -> int:
         return own + rounds(types[2].hi, types[0].shape[0])
     if op.name == "attend":
         return attend_stages(op, types)
+    if op.name == "relu_attend":
+        places, size = types[1].shape[0], types[0].shape[-1]
+        weights = max(scores_ready(op, types, 2 + tree_stages(size) + own - 1)) + 1
+        return weights + 2 + tree_stages(places)
     if op.name == "group_read":
         size = types[0].shape[-2]
         return own + tree_stages(min(op.group, size)) + tree_stages(size)
@@ -66,18 +70,25 @@ def rounds(most: int, places: int) -> int:
     return (most // places).bit_length()
 
 
-def attend_stages(op, types) -> int:
-    """Follow one head from its operands to its sums, tile after tile."""
-    places, size = types[1].shape[0], types[0].shape[-1]
+def scores_ready(op, types, scores) -> tuple[int, int]:
+    """Return the stages of the flags of keys that count, and of the scores."""
+    places = types[1].shape[0]
     newest = types[3] if op.causal else types[-1]
     far = rounds(newest.hi, places) + 2
     farthest = places - 1 if op.causal else max(places - 1, types[3].hi)
     ready = far + 1
     if op.dilation > 1:
         ready = max(ready, far + rounds(farthest, op.dilation) + 1)
+    return ready, scores
+
+
+def attend_stages(op, types) -> int:
+    """Follow one head from its operands to its sums, tile after tile."""
+    places, size = types[1].shape[0], types[0].shape[-1]
+    newest = types[3] if op.causal else types[-1]
     scaled = 2 + tree_stages(size) + 1
-    scaled = max(scaled, far + 1) if op.alibi else scaled
-    ready = max(ready, scaled + STAGES["attend"] - 1)
+    scaled = max(scaled, rounds(newest.hi, places) + 3) if op.alibi else scaled
+    ready = max(scores_ready(op, types, scaled + STAGES["attend"] - 1))
     top = summed = None
     for start in range(0, places, op.tile):
         tile = min(op.tile, places - start)
