@@ -69,6 +69,16 @@ def _spikes(coding: str, steps: int = 0) -> Change:
     return lambda passes: (*passes, spike(SpikeForm(coding, steps)))
 
 
+def _attention(**fields: int) -> Change:
+    def change(p: Pass) -> Pass:
+        if not isinstance(p, LowerGraph):
+            return p
+        return replace(p, attention=replace(p.attention, **fields))
+
+    return lambda passes: tuple(change(p) for p in passes)
+
+
+CONTEXTS = (256, 1024, 4096)
 # name: (what it is, the change, what it chooses: of these, one)
 OPTIONS: dict[str, tuple[str, Change, str]] = {
     "rotate-bc": ("rotate B and C along the state axis (Mamba-2)", _rotate_bc, "rotation"),
@@ -81,6 +91,11 @@ OPTIONS: dict[str, tuple[str, Change, str]] = {
     "state8": ("states of 8 bits, a power of two per group", _state("int8 group"), "states"),
     "state16": ("states of 16 bits", _state("int16"), "states"),
     "state24": ("states of 24 bits", _state("int24"), "states"),
+    "cache4": ("keys and values of 4 bits", _attention(key_bits=4, value_bits=4), "caches"),
+    "cache6": ("keys and values of 6 bits", _attention(key_bits=6, value_bits=6), "caches"),
+    "keys4": ("keys of 4 bits, values of 8", _attention(key_bits=4), "caches"),
+    "values4": ("keys of 8 bits, values of 4", _attention(value_bits=4), "caches"),
+    "query12": ("queries of 12 bits", _attention(query_bits=12), "queries"),
     "threshold3": (
         "one scale a token, the power of two nearest to mean|x| / 3 (SpikingBrain's k)",
         _threshold(3.0),
@@ -89,6 +104,10 @@ OPTIONS: dict[str, tuple[str, Change, str]] = {
     "spikes": ("linear inputs as signed bits over time", _spikes("sign_magnitude"), "spikes"),
     "spikes-twos": ("as bits of two's complement", _spikes("twos_complement"), "spikes"),
     "spikes-rate": ("as trains of signed spikes", _spikes("rate_signed"), "spikes"),
+    **{
+        f"context{n}": (f"a cache of at most {n} tokens", _attention(context=n), "context")
+        for n in CONTEXTS
+    },
 } | {
     f"spikes-t{t}": (f"as signed bits in {t} time steps", _spikes("sign_magnitude", t), "spikes")
     for t in range(2, 8)

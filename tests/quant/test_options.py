@@ -37,6 +37,24 @@ def test_each_option_changes_what_it_names():
     assert RECIPES["w4a4"] is find_recipe("w4a4")
 
 
+def test_caches_and_queries_have_the_widths_that_are_asked_for():
+    config = random_model("llama", max_position_embeddings=3000).config
+
+    def widths(options):
+        (segment,) = lower_config("x", config, find_recipe(f"w8a8{options}")).segments
+        graph = segment.graph
+        kept = {n: s.type for n, s in graph.states.items() if n.startswith("layers.1.")}
+        q = graph.types["layers.1.q_turned"].dtype.bits
+        keys, values = kept["layers.1.keys"], kept["layers.1.values"]
+        return keys.shape[0], q, keys.dtype.bits, values.dtype.bits
+
+    assert widths("") == (3000, 8, 8, 8)
+    assert widths("+cache4") == (3000, 8, 4, 4)
+    assert widths("+cache6+query12") == (3000, 12, 6, 6)
+    assert widths("+keys4+context256") == (256, 8, 4, 8)
+    assert widths("+values4+context4096") == (3000, 8, 8, 4)
+
+
 def test_the_rotation_of_b_and_c_is_in_the_graph():
     def rotations(name):
         config = random_model("mamba2").config
@@ -76,5 +94,6 @@ def test_wrong_options_are_a_sentence(name, said):
 
 def test_every_option_is_listed_with_what_it_chooses():
     assert {what for _, _, what in OPTIONS.values()} == {
-        "rotation", "rounding", "scales", "states", "activation scales", "spikes",
+        "rotation", "rounding", "scales", "states", "activation scales", "spikes", "caches",
+        "queries", "context",
     }  # fmt: skip

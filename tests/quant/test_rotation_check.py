@@ -8,7 +8,7 @@ from quant.passes.draft import Draft
 from quant.passes.fold_norms import FoldNorms
 from quant.passes.lower_graph import LowerGraph
 from quant.passes.quantise_weights import QuantiseWeights
-from quant.passes.rotate_online import RotateOut, RotateState
+from quant.passes.rotate_online import RotateHeads, RotateOut, RotateState
 from quant.passes.rotate_residual import RotateResidual
 from quant.recipes import RECIPES, Recipe
 from quant.rotation_check import check_rotations
@@ -160,3 +160,35 @@ def test_weightless_graphs_are_checked_too(family):
         for n in s.graph.nodes
         if isinstance(n.op, Hadamard)
     ]
+
+
+def heads_rotated(*rotations):
+    model = random_model("llama")
+    tokens = random_tokens(model, 1, 16)
+    draft = Draft("x", model)
+    last = (QuantiseWeights(WeightFormat(8)), LowerGraph(ActFormat(8)))
+    for step in (FoldNorms(), *rotations, *last):
+        draft = step.apply(draft, tokens)
+    return draft.integer
+
+
+@pytest.mark.parametrize(
+    ("drop", "left"),
+    [("layers.0.q_turned.rotated", "a Hadamard of order 8 but queries have no Hadamard"),
+     ("layers.1.k_turned.rotated", "no Hadamard but queries have a Hadamard of order 8")],
+)  # fmt: skip
+def test_queries_and_keys_rotated_unlike_are_refused(drop, left):
+    model = heads_rotated(RotateResidual(), RotateOut(), RotateHeads())
+    check_rotations(model)
+    with pytest.raises(UserError, match=f"keys are cached with {left}; rotate both or neither"):
+        check_rotations(rebuild(model, drop=(drop,)))
+
+
+@pytest.mark.parametrize("matrix", ["qkv_proj", "o_proj"])
+def test_values_whose_rotation_is_not_taken_back_are_refused(matrix):
+    model = heads_rotated(RotateHeads())
+    (name,) = [n for n in model.segments[0].graph.consts
+               if f"layers.1.self_attn.{matrix}" in n and n.endswith("~v8")]  # fmt: skip
+    bare = rebuild(model, rename={name: name.removesuffix("~v8")})
+    with pytest.raises(UserError, match=r"values are cached with .* rotate both or neither"):
+        check_rotations(bare)
