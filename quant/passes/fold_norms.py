@@ -31,11 +31,11 @@ class FoldNorms(Pass):
     keeps_function: ClassVar[bool] = True
 
     def check(self, model: FloatModel) -> None:
-        """Raise UserError for RWKV."""
+        """Raise UserError for RWKV and for encoders."""
         if isinstance(model, Bert):
             raise UserError(
                 "fold_norms: a BERT is no language model, and its norms stand behind its residual;"
-                " quantise it by python -m tests.benchmarks.sentence_pairs"
+                " quantise it by quant.encoders.quantise_encoder"
             )
         if isinstance(model, Rwkv4 | Rwkv5):
             raise UserError("fold_norms: RWKV runs in float only; quantise another model")
@@ -43,6 +43,7 @@ class FoldNorms(Pass):
     def apply(self, draft: Draft, calibration: Tensor) -> Draft:
         """Fold all norms of the model; raise UserError once matrices are quantised."""
         refuse_quantised(draft, self.name)
+        self.check(draft.model)
         model = draft.model
         old, stream = model.weights, stream_of(model)
         new: dict[str, Tensor] = {}
