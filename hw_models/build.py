@@ -10,6 +10,7 @@ from functools import cached_property
 from types import MappingProxyType
 
 from cosim.design.arrange import beat_of
+from cosim.design.attention import attention_shape
 from cosim.design.design import Design
 from cosim.design.kinds import Kind
 from cosim.design.plan import HANDED_BEATS, STATE_FIFOS, Fifo, Layout, Task, Unit, weights_of
@@ -27,7 +28,18 @@ from cosim.ir.errors import UserError
 from cosim.machine import Machine, Port
 from hw_models.network import NOTHING, Actor, Channel, Network, Pattern, Program
 from hw_models.passes import ONE, Passes, repeated
-from hw_models.units import ends, fir, hadamard, matrix, memory, norm, state, tiles, vector
+from hw_models.units import (
+    attention,
+    ends,
+    fir,
+    hadamard,
+    matrix,
+    memory,
+    norm,
+    state,
+    tiles,
+    vector,
+)
 
 NO_PATTERNS: Mapping[str, Pattern] = MappingProxyType({})
 SECTIONS: tuple[Part, ...] = ("before", "block", "after")
@@ -241,6 +253,11 @@ def _hadamard(site: _Site, flow: Flow) -> list[Piece]:
     return [(flow.task.unit, flow.task.part, hadamard.program(flow, site.unit(flow)))]
 
 
+def _attention(site: _Site, flow: Flow) -> list[Piece]:
+    shape = attention_shape(site.skeleton, flow.task, site.unit(flow))
+    return [(flow.task.unit, flow.task.part, attention.program(flow, shape))]
+
+
 def _fir(site: _Site, flow: Flow) -> list[Piece]:
     n, unit = site.passes.count, site.unit(flow)
     last = fir.program(flow, unit, site.comes_back)
@@ -325,6 +342,7 @@ def _sink(site: _Site, flow: Flow) -> list[Piece]:
 
 
 _FIRINGS: dict[str, Callable[[_Site, Flow], list[Piece]]] = {
+    "attention": _attention,
     "vector": _chain,
     "norm": _norm,
     "hadamard": _hadamard,

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from math import ceil
 
+from cosim.design.attention import attention_shape
 from cosim.design.choices import Choices
 from cosim.design.design import Design
 from cosim.design.graph_kind import GraphKind
@@ -250,7 +251,10 @@ def cycles_alone(design: Design, kinds: list[GraphKind], machine: Machine) -> di
             turns = kind.skeleton.sketch.layers if task.part == "block" else 1
             if unit.kind != "matrix":
                 name = f"unit {unit.name}"
-                cycles = Fraction(-(-task.span // unit.lanes) * turns * len(kind.segments))
+                steps = -(-task.span // unit.lanes)
+                if unit.kind == "attention":
+                    steps = attention_shape(kind.skeleton, task, unit).steps
+                cycles = Fraction(steps * turns * len(kind.segments))
                 costs[name] = costs.get(name, Fraction(0)) + cycles
     for unit in design.units:
         if unit.kind == "matrix":

@@ -19,7 +19,7 @@ import numpy as np
 from cosim.design.choices import Choices, Order
 from cosim.design.plan import Fifo, Runs, Task, Unit
 from cosim.design.streams import Passage, TaskStream, runs_of
-from cosim.design.tasks import Skeleton, layer_of, starred
+from cosim.design.tasks import REMEMBERS, Skeleton, layer_of, starred
 
 # Only chains pass an order on; the others step through their span as it is.
 PASSES_ORDER = ("vector", "fir")
@@ -120,7 +120,7 @@ def _reaches_state(skeleton: Skeleton, name: str, layer: str, seen: set[str]) ->
     task = skeleton.task(name)
     if layer_of(name) != layer:
         return False
-    if skeleton.kind(task) == "state":
+    if skeleton.kind(task) in REMEMBERS:
         return True
     if name in seen or skeleton.kind(task) in {"switch", "sink"}:
         return False

@@ -14,6 +14,9 @@ from cosim.design.kinds import Carrier, carrier_of
 from cosim.design.sketch import Part, Sketch, SketchNode
 from cosim.design.wires import View, operand_map, result_map, span_shape, views
 
+# What an attention unit does with one another's results.
+ATTENTION = {("cache_write", "attend"), ("attend", "divide")}
+
 
 @dataclass
 class Group:
@@ -101,11 +104,13 @@ class Grouping:
         if maker is None or not view.is_whole:
             return False
         source = self.sketch.node(view.roots[0])
+        kinds = {self.groups[maker].kind, self.groups[self.group_of[node.name]].kind}
+        if "attention" in kinds:
+            return (source.op.name, node.op.name) in ATTENTION
         if source.op.name == "push" or self.groups[self.group_of[node.name]].kind == "fir":
             return source.op.name == "push" and node.op.name in {"fir", "shift_fir"}
         if self.may_share is not None and not {node.name, source.name} <= self.may_share:
             return False
-        kinds = {self.groups[maker].kind, self.groups[self.group_of[node.name]].kind}
         if not kinds <= {"vector", "state"}:
             return False
         same_span = self.groups[maker].span == self.groups[self.group_of[node.name]].span
@@ -145,6 +150,8 @@ class Grouping:
     def _merge(self, first: int, second: int) -> None:
         keep, gone = self.groups[first], self.groups.pop(second)
         keep.nodes = sorted([*keep.nodes, *gone.nodes], key=lambda n: self.place[n.name])
+        if keep.kind == "attention":
+            keep.span = gone.span
         keep.kind = "state" if "state" in {keep.kind, gone.kind} else keep.kind
         for node in gone.nodes:
             self.group_of[node.name] = first

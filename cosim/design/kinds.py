@@ -7,31 +7,30 @@ from typing import Literal, get_args
 from cosim.ir.errors import UserError
 
 Kind = Literal[
-    "matrix", "state", "vector", "fir", "hadamard", "norm", "memory", "switch", "source", "sink"
-]
+    "matrix", "attention", "state", "vector", "fir", "hadamard", "norm", "memory", "switch",
+    "source", "sink",
+]  # fmt: skip
 KINDS: tuple[str, ...] = get_args(Kind)
 Carrier = Kind | Literal["wire"]
 
 # Operators whose unit is still to be built: a Design of a graph that has them is refused.
-WITHOUT_UNIT = (
-    "attend", "cache_write", "count", "divide", "relu_attend", "rope", "spike_encode",
-    "spike_linear", "turn", "wkv",
-)  # fmt: skip
+WITHOUT_UNIT = ("relu_attend", "rope", "spike_encode", "spike_linear", "turn", "wkv")
 
-# `wire`: only names elements anew, so that no unit is needed.
+# `wire`: only names elements anew, so that no unit is needed. A count of tokens, which nothing can
+# change, is kept by every unit that reads it.
 KIND_OF_OP: dict[str, Carrier] = {
     "add": "vector",
     "argmax": "vector",
-    "attend": "state",
-    "cache_write": "memory",
+    "attend": "attention",
+    "cache_write": "attention",
     "center": "norm",
     "clip": "vector",
     "concat": "wire",
     "contract": "state",
-    "count": "vector",
+    "count": "wire",
     "decay_update": "state",
     "dequantize": "vector",
-    "divide": "vector",
+    "divide": "attention",
     "embed": "memory",
     "fir": "fir",
     "fire": "vector",
@@ -77,7 +76,6 @@ STAGES: dict[str, int] = {
     "center": 3,
     "clip": 1,
     "contract": 3,
-    "count": 2,
     "decay_update": 5,
     "dequantize": 2,
     "divide": 12,
@@ -113,6 +111,9 @@ STAGES: dict[str, int] = {
 }
 # One register between a unit's last stage and the FIFO behind it.
 OUTPUT_STAGES = 1
+# From a row of a key to the sums with it, beside the tree over its channels: read, multiply, add
+# up; scale, octave, maximum; weigh, multiply, add up, and add to the tiles before.
+ATTENTION_STAGES = 3 + 4 + 1 + 1 + 4 + 1 + 1 + 1
 # From the last square of a vector to its reciprocal root: normalise, look up, multiply, round.
 ROOT_STAGES = 10
 

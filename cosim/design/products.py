@@ -17,7 +17,20 @@ from cosim.design.plan import Unit
 from cosim.design.sketch import Sketch, SketchNode
 from cosim.ir.types import TensorType, smallest_type
 from cosim.machine.board import Family
-from cosim.ops import DecayUpdate, GroupScale, Linear, Pwl, PwlLog, Quantize, RmsTable
+from cosim.ops import (
+    Attend,
+    DecayUpdate,
+    Divide,
+    GroupScale,
+    Linear,
+    Pwl,
+    PwlLog,
+    Quantize,
+    RmsTable,
+)
+from cosim.ops.attend import WEIGHT_BITS
+from cosim.ops.divide import M_BITS as RECIPROCAL
+from cosim.ops.divide import SUM_BITS
 from cosim.ops.group_scale import RATIO_BITS, code_bounds
 from cosim.ops.quantize import RECIPROCAL_BITS
 from cosim.ops.rms_norm import M_BITS, SEGMENT_BITS, SIZE_BITS
@@ -81,6 +94,19 @@ def of_node(sketch: Sketch, node: SketchNode, lanes: int) -> list[Products]:
         return [Products(lanes, _signed(types[0]), 1 + RECIPROCAL_BITS + 1)]
     if isinstance(op, GroupScale):
         return [Products(max(1, lanes // op.group), _signed(types[0]), RATIO_BITS)]
+    if isinstance(op, Attend):
+        q, keys, values, _, scale, *rest = types
+        share = q.shape[0] // keys.shape[1]
+        score = (q.shape[-1] * q.peak * keys.peak).bit_length() + 1
+        found = [
+            Products(lanes, _signed(q), _signed(keys)), Products(share, score, _signed(scale)),
+            Products(lanes, WEIGHT_BITS + 1, _signed(values)),
+        ]  # fmt: skip
+        places = keys.shape[0].bit_length() + 1
+        return [*found, Products(share, _signed(rest[1]), places)] if op.alibi else found
+    if isinstance(op, Divide):
+        cut = min(types[0].peak, op.most << SUM_BITS).bit_length() + 1
+        return [Products(lanes, cut, RECIPROCAL + 2), Products(1, RECIPROCAL, SEGMENT_BITS + 1)]
     if op.name in {"fir", "shift_fir"}:
         taps = types[0].shape[0]
         return [Products(lanes * taps, _signed(types[0]), _signed(types[1]))]

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from cosim.design.account import count_resources, share_memory, what_binds
 from cosim.design.arrange import fifos_of
+from cosim.design.attention import widest_lanes
 from cosim.design.choices import Choices, Lanes
 from cosim.design.design import Design
 from cosim.design.graph_kind import GraphKind, graph_kinds
@@ -87,6 +88,8 @@ def _units(kinds: list[GraphKind], choices: Choices) -> dict[str, Unit]:
     for kind in kinds:
         for name, sort in kind.skeleton.kinds.items():
             wide = {"matrix": lanes.rows, "state": lanes.state}.get(sort, lanes.chain)
+            if sort == "attention":
+                wide = widest_lanes(kind.skeleton, lanes.state)
             units[name] = Unit(name, sort, wide, lanes.columns if sort == "matrix" else 1)
     for unit in choices.units:
         if unit.name not in units or units[unit.name].kind != unit.kind:

@@ -16,7 +16,8 @@ from cosim.design.plan import Runs, Task
 from cosim.design.sketch import SketchNode
 from cosim.design.tasks import Skeleton
 from cosim.design.wires import block_length, operand_map, result_map
-from cosim.ops import Linear
+from cosim.ir.types import TensorType
+from cosim.ops import Attend, Linear
 
 # A passage remembers for so many widths which beats are carried; few widths are asked for.
 MOST_BEATS = 64
@@ -113,6 +114,8 @@ def _passage(skeleton: Skeleton, maker: Task, taker: Task, root: str) -> Passage
     stream = TaskStream.of(skeleton, taker)
     if skeleton.kind(taker) == "matrix":
         latest = place[stream.columns(root)]
+    elif skeleton.kind(taker) == "attention":
+        latest = place[stream.columns_of_heads(root)].max(axis=0)
     else:
         latest = np.full(taker.span, -1, np.int64)
         for elements in stream.needs(root):
@@ -155,10 +158,25 @@ class TaskStream:
     def ready(self) -> dict[str, np.ndarray]:
         """Return for each node's result the position with which each element is complete."""
         found: dict[str, np.ndarray] = {}
+        if self.skeleton.kind(self.task) == "attention":
+            return {self.task.nodes[-1]: self._divided()}
         for name in self.task.nodes:
             node = self.sketch.node(name)
             found[name] = self._complete(node, self._in_step(node, found))
         return found
+
+    def _divided(self) -> np.ndarray:
+        """Return when an attention unit has divided each element: key head, channel, query head."""
+        q, keys = self._attended
+        (heads, channels), groups = q.shape, keys.shape[1]
+        order = np.arange(heads * channels).reshape(groups, channels, heads // groups)
+        return order.swapaxes(1, 2).reshape(-1)
+
+    @cached_property
+    def _attended(self) -> tuple[TensorType, TensorType]:
+        """Return the types of the queries and of the keys of an attention task."""
+        node = next(n for n in map(self.sketch.node, self.task.nodes) if isinstance(n.op, Attend))
+        return self.sketch.types[node.inputs[0]], self.sketch.types[node.inputs[1]]
 
     def made(self, root: str) -> np.ndarray:
         """Return the positions at which the elements of a root made here are complete."""
@@ -179,7 +197,7 @@ class TaskStream:
     def needs(self, root: str) -> list[np.ndarray]:
         """Return for each use of a root, for each span element, the root's element; -1: none.
 
-        A matrix unit steps through columns instead: see `columns`.
+        A matrix unit steps through columns instead: see `columns`; an attention unit by heads.
         """
         if not self.task.nodes:
             return [self._taken(root)]
@@ -190,7 +208,8 @@ class TaskStream:
                 if operand in self.sketch.stored or root not in self.skeleton.views[operand].roots:
                     continue
                 element = self._elements(operand, root)
-                picked = None if isinstance(node.op, Linear) else operand_map(self.sketch, node, k)
+                whole = isinstance(node.op, Linear) or self.skeleton.kind(self.task) == "attention"
+                picked = None if whole else operand_map(self.sketch, node, k)
                 found.append(element if picked is None else element[picked])
         return found
 
@@ -208,6 +227,30 @@ class TaskStream:
             at = np.arange(k) if slot == 0 else np.arange(k) // max(op.act_group, 1)
             latest = np.maximum(latest, element[at])
         return latest
+
+    def columns_of_heads(self, root: str) -> np.ndarray:
+        """Return which elements of a root an attention unit needs with a channel of a key head.
+
+        [all uses, key head by channel]; -1: none. Queries come with the key head that they read.
+        """
+        q, keys = self._attended
+        (heads, channels), groups = q.shape, keys.shape[1]
+        of_key = np.arange(groups * channels)
+        found = []
+        for name in self.task.nodes:
+            node = self.sketch.node(name)
+            for operand in node.inputs:
+                if operand in self.sketch.stored or root not in self.skeleton.views[operand].roots:
+                    continue
+                element = self._elements(operand, root)
+                if element.size == q.size and self.sketch.types[operand].shape == q.shape:
+                    by_head = element.reshape(groups, heads // groups, channels)
+                    found += list(by_head.swapaxes(0, 1).reshape(heads // groups, -1))
+                elif element.size == of_key.size:
+                    found.append(element)
+                else:
+                    found.append(np.full(of_key.size, element.max()))
+        return np.stack(found)
 
     def used(self, root: str) -> np.ndarray:
         """Return which elements of a root this task takes, as flags."""

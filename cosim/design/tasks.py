@@ -17,10 +17,13 @@ from cosim.design.plan import Task
 from cosim.design.sketch import STAR, Part, Sketch
 from cosim.design.wires import View
 from cosim.ir.errors import UserError
+from cosim.ops import Count
 
 T = TypeVar("T")
 # One unit serves all tasks of these kinds, in static order.
-SHARED = ("matrix", "state", "fir", "hadamard", "norm", "memory")
+SHARED = ("matrix", "attention", "state", "fir", "hadamard", "norm", "memory")
+# What they do for one token, later ones wait for.
+REMEMBERS = ("attention", "state")
 _LAYER = re.compile(r"layers\.(\d+|\*)\.")
 
 
@@ -95,7 +98,7 @@ class Skeleton:
     def feeds_layers(self) -> frozenset[str]:
         """Return the tasks on the way to a layer, where the layers are not folded into one."""
         found: set[str] = set()
-        todo = [t for t in self.tasks if _LAYER.match(t.name) or self.kind(t) == "state"]
+        todo = [t for t in self.tasks if _LAYER.match(t.name) or self.kind(t) in REMEMBERS]
         while todo:
             task = todo.pop()
             if task.name not in found:
@@ -219,6 +222,8 @@ def _part(task: Task) -> int:
 def _check_states(made: Skeleton) -> None:
     """Raise UserError where a state is read by one unit and written by another."""
     for state, value in made.sketch.states.items():
+        if value in made.sketch.by_name and isinstance(made.sketch.node(value).op, Count):
+            continue
         writer = made.maker.get(made.views[value].roots[0])
         for node in made.sketch.nodes:
             if state in node.inputs and made.maker[node.name] != writer:

@@ -18,6 +18,7 @@ from cosim.design.sketch import Sketch, SketchNode
 from cosim.ir.errors import InternalError
 from cosim.ops import (
     Concat,
+    Count,
     Dequantize,
     GroupScale,
     GroupShift,
@@ -56,7 +57,7 @@ def views(sketch: Sketch) -> dict[str, View]:
         found[name] = View((name,), None, None)
     for node in sketch.nodes:
         if KIND_OF_OP.get(node.op.name) == "wire":
-            found[node.name] = _wired(sketch, node, [found[n] for n in node.inputs])
+            found[node.name] = _wired(sketch, node, [found[n] for n in node.inputs if n in found])
         else:
             found[node.name] = View((node.name,), None, None)
     return found
@@ -66,6 +67,8 @@ def _wired(sketch: Sketch, node: SketchNode, parts: list[View]) -> View:
     op = node.op
     if isinstance(op, Reshape):
         return parts[0]
+    if isinstance(op, Count):
+        return View((), None, None)
     shapes = [sketch.types[n].shape for n in node.inputs]
     if isinstance(op, Slice):
         roots, root, element = _spelt(parts[0], prod(shapes[0]))

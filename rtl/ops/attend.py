@@ -27,6 +27,7 @@ from rtl.numerics import (
     bounded,
     clip,
     constant,
+    extend,
     maximum,
     mul,
     neg,
@@ -101,7 +102,8 @@ def weight(t: Int, top: Int, shown: Int, table: Table, pipe: Pipe) -> Int:
     """Return the 24 bits of 2 to an exponent above the top octave, 0 if not shown: four stages."""
     t, top, shown = pipe.align(t, top, shown)
     offset = pipe.cut(sub(t, shift_left(top, OCTAVE_BITS)))
-    low = Int(pick(t.wire, [min(k, t.bits - 1) for k in range(OCTAVE_BITS)]), 0, 255, t.at)
+    wide = extend(t, max(t.bits, OCTAVE_BITS))
+    low = Int(pick(wide, range(OCTAVE_BITS)), 0, 255, t.at)
     base = pipe.cut(table.entry(pipe.cut(low)))
     down = pipe.cut(clip(neg(shift_floor(offset, OCTAVE_BITS)), 0, WEIGHT_BITS + 1))
     half = pipe.cut(shift_half(base, down))

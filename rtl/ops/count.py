@@ -1,4 +1,4 @@
-"""Count up to a limit: two stages."""
+"""Count up to a limit, without a register: a unit that reads the count keeps it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from rtl.pipe import Pipe
 
 
 def wires(op: Count, inputs: Sequence[Lanes], out: TensorType, pipe: Pipe) -> Lanes:
-    """Add one, register, hold to the limit, register."""
+    """Add one, hold to the limit."""
 
     def lane(x: Int) -> Int:
-        more = pipe.cut(add(x, constant(1)))
-        return pipe.cut(within(clip(more, 0, op.limit), out))
+        return within(clip(add(x, constant(1)), 0, op.limit), out)
 
     return each(lane, inputs[0])

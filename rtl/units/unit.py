@@ -12,7 +12,7 @@ from cosim.ir.errors import UserError
 from rtl.names import Names
 from rtl.netlist import Block, building
 from rtl.streams import Stream, drive, given, taken
-from rtl.units import ends, fir, hadamard, matrix, memory, norm, state, vector
+from rtl.units import attention, ends, fir, hadamard, matrix, memory, norm, state, vector
 from rtl.units.fifo import Fifo, fifo
 from rtl.units.kept import streams_of
 from rtl.units.plan import UnitPlan
@@ -20,6 +20,7 @@ from rtl.units.plan import UnitPlan
 # From the plan, the streams popped and the FIFOs pushed, all by name, to wires of the open block.
 Build = Callable[[UnitPlan, Mapping[str, Stream], Mapping[str, Fifo]], None]
 BUILDS: Mapping[Kind, Build] = {
+    "attention": attention.build,
     "fir": fir.build,
     "hadamard": hadamard.build,
     "matrix": matrix.build,

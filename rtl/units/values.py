@@ -13,6 +13,7 @@ import numpy as np
 from cosim.ir.errors import InternalError
 from cosim.ir.numerics import saturate
 from cosim.ir.types import TensorType
+from cosim.ops import Count
 from rtl.units.plan import UnitPlan
 
 # The value of a node in the graph, by token, turn of the layers, and name.
@@ -78,9 +79,18 @@ def drawn(plan: UnitPlan, rng: np.random.Generator, how: str = "mixed") -> Value
             if (token, turn, s.next) in known:
                 states[name] = known[token, turn, s.next]
 
+    def count() -> None:
+        """Let what counts tokens go on: no unit makes it, each that reads it counts."""
+        for name, s in graph.states.items():
+            node = folded.nodes.get(s.next)
+            if node is not None and isinstance(node.op, Count):
+                states[name] = node.op.meaning(states[name])
+
     def at(token: int, turn: int, name: str) -> np.ndarray:
         if (token, turn) not in done:
             done.add((token, turn))
+            if token and turn == 0:
+                count()
             step(token, turn)
         return value(token, turn, name)
 
