@@ -40,7 +40,8 @@ class Leak(Op):
         """Shift the magnitude down, then give it its sign."""
         x, m = inputs
         xp = namespace(x)
-        return xp.sign(x) * shift_floor(xp.abs(x) * m, self.shift)
+        kept = shift_floor(xp.abs(x) * m, self.shift)
+        return xp.where(x < 0, -kept, kept)
 
     def peak(self, inputs: Types) -> int:
         """Bound the product."""

@@ -131,7 +131,7 @@ class SpikeEncode(Op):
         if self.highest_first:
             planes = planes[::-1]
         spikes = xp.stack(planes, axis=-2)
-        return spikes * xp.sign(x)[..., None, :] if self.coding in SIGNED else spikes
+        return xp.where(x[..., None, :] < 0, -spikes, spikes) if self.coding in SIGNED else spikes
 
     def peak(self, inputs: Types) -> int:
         """Bound the distance from the last step's number."""

@@ -42,7 +42,7 @@ def lowered():
 
 
 @pytest.mark.parametrize("family", ["mamba", "mamba2", "bimamba"])
-@pytest.mark.parametrize("recipe", ["w8a8", "w4a4-rtn"])
+@pytest.mark.parametrize("recipe", ["w8a8-rtn", "w4a4-rtn"])
 @pytest.mark.parametrize("coding", CODINGS)
 def test_spikes_of_enough_steps_change_no_bit_of_any_value(lowered, family, recipe, coding):
     integer, inputs = lowered(family, recipe)
@@ -58,7 +58,7 @@ def test_spikes_of_enough_steps_change_no_bit_of_any_value(lowered, family, reci
 
 
 def test_reference_and_executor_agree_on_a_clipping_graph(lowered):
-    integer, inputs = lowered("mamba2", "w8a8")
+    integer, inputs = lowered("mamba2", "w8a8-rtn")
     spiking = spiked(integer, SpikeForm(steps=3))
     clips = [n for n in spiking.segments[0].graph.nodes if n.name.endswith(".clipped")]
     assert clips
@@ -93,7 +93,7 @@ def test_a_graph_from_a_config_alone_has_the_same_spikes():
 
 
 def test_what_cannot_be_encoded_is_refused(lowered):
-    integer, _ = lowered("mamba2", "w8a8")
+    integer, _ = lowered("mamba2", "w8a8-rtn")
     with pytest.raises(UserError, match="spikes: unsigned has no sign, but counts are i8"):
         spiked(integer, SpikeForm("unsigned"))
     with pytest.raises(UserError, match="spikes: lower the graph first"):

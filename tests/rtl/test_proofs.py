@@ -21,6 +21,7 @@ SECONDS = {
     "shift_fir",
     "group_read",
     "rms_table",
+    "spike_linear",
 }
 
 
