@@ -12,6 +12,7 @@ from cosim.ir.model import Model, Segment
 from cosim.ir.types import TensorType, i, u
 from cosim.ops import (
     Add,
+    ArgmaxAttend,
     Attend,
     CacheWrite,
     Clip,
@@ -152,6 +153,8 @@ class StateGrower(SpikeGrower):
                 more.append(self.constant(0, 5000, heads))
             window, dilation = self.integer(1, n), self.integer(1, 3)
             op = Attend(self.integer(1, 4), window, dilation, alibi=alibi)
+            if self.integer(0, 4) == 0:
+                self.add(ArgmaxAttend(self.integer(1, 4), window, dilation), q, *caches, at)
             if self.integer(0, 3) == 0:
                 op, more = ReluAttend(self.integer(1, 4), window, dilation), more[:2]
             sums = self.put(op, q, *caches, at, *more)

@@ -298,7 +298,7 @@ def test_the_same_doors_as_the_reference():
 def test_a_wrong_kernel_would_be_noticed(monkeypatch):
     """The comparison has teeth: one LSB in one operator of one executor fails it."""
     meaning = Mul.meaning
-    model = random_model(1)
+    model = random_model(3)
     assert any(isinstance(n.op, Mul) for s in model.segments for n in s.graph.nodes)
     x = data_for(model, np.random.default_rng(0), (4,))
     want = run(model, x, keep=None)

@@ -14,13 +14,16 @@ KINDS: tuple[str, ...] = get_args(Kind)
 Carrier = Kind | Literal["wire"]
 
 # Operators whose unit is still to be built: a Design of a graph that has them is refused.
-WITHOUT_UNIT = ("relu_attend", "rope", "spike_encode", "spike_linear", "turn", "wkv")
+WITHOUT_UNIT = (
+    "argmax_attend", "relu_attend", "rope", "spike_encode", "spike_linear", "turn", "wkv",
+)  # fmt: skip
 
 # `wire`: only names elements anew, so that no unit is needed. A count of tokens, which nothing can
 # change, is kept by every unit that reads it.
 KIND_OF_OP: dict[str, Carrier] = {
     "add": "vector",
     "argmax": "vector",
+    "argmax_attend": "state",
     "attend": "attention",
     "cache_write": "attention",
     "center": "norm",
@@ -71,6 +74,7 @@ KIND_OF_OP: dict[str, Carrier] = {
 STAGES: dict[str, int] = {
     "add": 2,
     "argmax": 2,
+    "argmax_attend": 2,
     "attend": 4,
     "cache_write": 1,
     "center": 3,

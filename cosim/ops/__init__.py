@@ -5,6 +5,7 @@ from __future__ import annotations
 from cosim.ir.op import Op
 from cosim.ops.add import Add
 from cosim.ops.argmax import Argmax
+from cosim.ops.argmax_attend import ArgmaxAttend
 from cosim.ops.attend import Attend
 from cosim.ops.cache_write import CacheWrite
 from cosim.ops.center import Center
@@ -52,6 +53,7 @@ from cosim.ops.wkv import Wkv
 ALL: tuple[type[Op], ...] = (
     Add,
     Argmax,
+    ArgmaxAttend,
     Attend,
     CacheWrite,
     Center,
@@ -103,6 +105,7 @@ __all__ = [
     "OPS",
     "Add",
     "Argmax",
+    "ArgmaxAttend",
     "Attend",
     "CacheWrite",
     "Center",

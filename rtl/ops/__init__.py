@@ -8,6 +8,7 @@ from typing import Any
 from rtl.ops import (
     add,
     argmax,
+    argmax_attend,
     attend,
     cache_write,
     center,
@@ -57,6 +58,7 @@ from rtl.ops import (
 WIRES: Mapping[str, Callable[..., Any]] = {
     "add": add.wires,
     "argmax": argmax.wires,
+    "argmax_attend": argmax_attend.wires,
     "attend": attend.wires,
     "cache_write": cache_write.wires,
     "center": center.wires,

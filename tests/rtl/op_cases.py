@@ -6,6 +6,7 @@ from cosim.ir.types import TensorType, i, u
 from cosim.ops import (
     Add,
     Argmax,
+    ArgmaxAttend,
     Attend,
     CacheWrite,
     Center,
@@ -201,6 +202,10 @@ WIDE = [
          fixed=(4, 5)),
     case(Attend(2, 6, blocks=(0, 0, 1, 1, 2, 0, 2, 2)), full(i(8), 1, 1), full(i(8), 6, 1, 1),
          full(i(8), 6, 1, 1), whole(u(5), 0, 5), full(u(10), 1), whole(u(3), 6, 6, 1)),
+    case(ArgmaxAttend(2, 5), full(i(4), 2, 3), full(i(4), 5, 1, 3), full(i(8), 5, 1, 2),
+         whole(u(5), 0, 20)),
+    case(ArgmaxAttend(3, 4, 2, causal=False), full(i(3), 2, 1), full(i(2), 4, 1, 1),
+         full(u(8), 4, 1, 2), whole(u(5), 0, 3), whole(u(2), 0, 3)),
     case(ReluAttend(2, 5), full(i(8), 2, 3), full(i(8), 5, 1, 3), full(i(8), 5, 1, 2),
          whole(u(5), 0, 20), full(u(10), 2), whole(u(3), 5, 6, 2), fixed=(4, 5)),
     case(ReluAttend(3, 4, 2, causal=False), full(i(8), 2, 1), full(i(8), 4, 1, 1),

@@ -45,6 +45,9 @@ def stages_by_design(op, types) -> int:
         return own + rounds(types[2].hi, types[0].shape[0])
     if op.name == "attend":
         return attend_stages(op, types)
+    if op.name == "argmax_attend":
+        places, size = types[1].shape[0], types[0].shape[-1]
+        return max(scores_ready(op, types, 2 + tree_stages(size))) + own + tree_stages(places)
     if op.name == "relu_attend":
         places, size = types[1].shape[0], types[0].shape[-1]
         weights = max(scores_ready(op, types, 2 + tree_stages(size) + own - 1)) + 1
@@ -75,7 +78,7 @@ def scores_ready(op, types, scores) -> tuple[int, int]:
     places = types[1].shape[0]
     newest = types[3] if op.causal else types[-1]
     far = rounds(newest.hi, places) + 2
-    farthest = places - 1 if op.causal else max(places - 1, types[3].hi)
+    farthest = places - 1 + (0 if op.causal else types[3].hi)
     ready = far + 1
     if op.dilation > 1:
         ready = max(ready, far + rounds(farthest, op.dilation) + 1)
