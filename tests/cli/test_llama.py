@@ -61,13 +61,6 @@ def test_what_does_not_fit_the_context_is_refused_before_it_runs(walked):
     assert ran.status == 0
 
 
-def test_no_unit_carries_attention_yet(walked):
-    folder, _ = walked
-    ran = command("simulate", folder / "run/graph/w8a8-rtn", "--machine", "kv260", "-q")
-    assert ran.status == 2
-    assert "no hardware unit carries operator 'count'" in ran.err
-
-
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
