@@ -24,9 +24,9 @@ from cosim.sweep.executor import Event
 # a search walks them all: at Python's 700 it took a tenth of the time of a sweep's points.
 GARBAGE = 100_000
 # The owner wakes for several answers at once, for waking costs it more than an answer does: with
-# tasks of 4 ms it took 0.24 ms of it a point, and takes 0.15 ms. Meanwhile its workers have so
+# tasks of 4 ms it took 0.24 ms of it a point, and takes 0.12 ms. Meanwhile its workers have so
 # many seconds of tasks at hand, but at least two tasks and at most sixteen.
-AHEAD_S, PAUSE_S, FEWEST_HELD, MOST_HELD = 0.03, 0.01, 2, 16
+AHEAD_S, PAUSE_S, FEWEST_HELD, MOST_HELD = 0.06, 0.02, 2, 16
 
 T = TypeVar("T")
 R = TypeVar("R")

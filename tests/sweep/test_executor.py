@@ -114,7 +114,7 @@ def test_a_point_that_kills_twice_is_lost_and_no_other(tmp_path):
     assert work.asked(4) == 2
 
 
-@pytest.mark.parametrize(("seconds", "least", "most"), [(0.0, 3, 16), (0.04, 2, 2)])
+@pytest.mark.parametrize(("seconds", "least", "most"), [(0.0, 3, 16), (0.08, 2, 2)])
 def test_many_short_tasks_lie_with_a_worker_and_two_long_ones(tmp_path, seconds, least, most):
     crew = Processes(Square(tmp_path, seconds=seconds), 2)
     assert crew.held == 2, "nothing is known yet"
