@@ -36,7 +36,8 @@ REORDERED = Choices(RELEASED, order="heads", shallow_beats=8)
 # What long bursts reach of DDR4, as two other decoders that stream their weights publish it. The
 # second was added after the first had missed; which of them holds for this board is unknown.
 DDR4_SHARES = (
-    (0.93, "Hummingbird, arXiv 2507.03308"), (0.845, "arXiv 2502.10659 (84 to 85 %), taken after 0.93 had missed"),
+    (0.93, "Hummingbird, arXiv 2507.03308"),
+    (0.845, "arXiv 2502.10659 (84 to 85 %), taken after 0.93 had missed"),
 )  # fmt: skip
 LOOPS = (
     "its released loops beat by beat: everything over one port, states of a layer before its "
