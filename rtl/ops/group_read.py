@@ -19,6 +19,13 @@ from rtl.pipe import Pipe
 
 def wires(op: GroupRead, inputs: Sequence[Lanes], out: TensorType, pipe: Pipe) -> Lanes:
     """Find the shifts, quantise, multiply and shift, add in a tree."""
+    made = terms(op, inputs, pipe)
+    sums = [within(tree(list(made[at]), add, pipe), out) for at in np.ndindex(out.shape)]
+    return lanes(sums, out.shape)
+
+
+def terms(op: GroupRead, inputs: Sequence[Lanes], pipe: Pipe) -> Lanes:
+    """Return the terms of each sum, [..., P, N]: find the shifts, quantise, multiply and shift."""
     h, c, t = (np.moveaxis(x, -2, -1) for x in inputs)
     rule = GroupShift(op.group, op.bits, op.most)
     tops = group_tops(h, op.group, pipe)
@@ -28,9 +35,7 @@ def wires(op: GroupRead, inputs: Sequence[Lanes], out: TensorType, pipe: Pipe) -
         Quantize(op.group, i(op.bits)), [h, shifts], TensorType.full(i(op.bits), h.shape), pipe
     )
     spread = np.repeat(shifts, op.group, axis=-1)[..., : h.shape[-1]]
-    terms = each(
+    return each(
         lambda q, c, s, t: pipe.cut(shifted_product(q, c, add(*pipe.align(s, t)), pipe)),
         codes, c, spread, t,
     )  # fmt: skip
-    sums = [within(tree(list(terms[at]), add, pipe), out) for at in np.ndindex(out.shape)]
-    return lanes(sums, out.shape)

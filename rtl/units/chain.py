@@ -19,7 +19,18 @@ from cosim.design.wires import operand_map, result_map
 from cosim.ir.errors import InternalError, UserError
 from cosim.ir.op import Op
 from cosim.ir.types import IntType, TensorType
-from cosim.ops import Contract, Dequantize, GroupScale, GroupShift, Pwl, PwlLog, Quantize, StepTable
+from cosim.ops import (
+    Contract,
+    Dequantize,
+    GroupRead,
+    GroupScale,
+    GroupShift,
+    Pwl,
+    PwlLog,
+    Quantize,
+    ShiftDecay,
+    StepTable,
+)
 from rtl.numerics import Int, Wire, absolute, constant, of_bits, to_bits
 from rtl.ops import WIRES, pwl_log
 from rtl.ops.contract import products
@@ -29,6 +40,7 @@ from rtl.ops.lanes import Lanes, Operand, Table, array_of, each, lanes, table_of
 from rtl.ops.pwl import interpolated, segments
 from rtl.pipe import Pipe, latest
 from rtl.units.plan import UnitPlan, same_in_all
+from rtl.units.read import read_out
 from rtl.units.reduce import Pieces, pieces_of, reduced
 from rtl.units.reducers import largest_magnitude, total, winner
 from rtl.units.rows import Laid, Walk
@@ -36,9 +48,7 @@ from rtl.units.stages import depths, levels_of, stages_of
 from rtl.units.store import Source, choose, gather
 
 # Operators whose results are fewer than the elements that they step through.
-REDUCING = ("group_scale", "group_shift", "argmax", "contract")
-# Operators whose results are fewer, too, and which no chain here builds yet.
-NOT_BY_LANES = ("group_read",)
+REDUCING = ("group_scale", "group_shift", "argmax", "contract", "group_read")
 # Operators that look things up, and by which operands.
 TABLES = {Pwl: (1, 2), PwlLog: (1, 2), StepTable: (1, 2)}
 
@@ -209,7 +219,7 @@ class Chain:
 
     def wires(self, node: SketchNode, operands: list[Operand], width: int, at: int) -> Lanes:
         """Call the operator's wires with lanes; check that they take the stages they should."""
-        if node.op.name not in WIRES or node.op.name in NOT_BY_LANES:
+        if node.op.name not in WIRES:
             raise UserError(
                 f"node {node.name!r}: no wires in unit {self.plan.unit.name} for operator "
                 f"{node.op.name!r}; keep it out of the graph, or add it to rtl/units/chain.py"
@@ -237,7 +247,7 @@ class Chain:
         """Return the operator for lanes; raise UserError where layers differ in it."""
         op = same_in_all(self.folded.ops(node.name), lambda o: o, node.name)
         assert isinstance(op, Op)
-        if isinstance(op, Quantize | Dequantize):
+        if isinstance(op, Quantize | Dequantize | ShiftDecay):
             return replace(op, group=1)  # each lane has its own code
         return op
 
@@ -305,16 +315,19 @@ class Chain:
 
     def reduction(self, node: SketchNode) -> tuple[Lanes, np.ndarray]:
         """Return a reducing node's results, and in which rows and places they come."""
+        end = (latest(self.operands_of(node)) or 0) + stages_of(self.plan, node)
+        if isinstance(node.op, GroupRead):
+            made, layout = read_out(self, node)
+            return self.checked(node, made, end), layout
         stepped = self.own.stepped
         into = result_map(self.sketch, node)
         size = self.sketch.types[node.name].size
         assert into is not None
         runs = np.where(stepped >= 0, into[stepped], -1)
         pieces = pieces_of(runs, np.bincount(into, minlength=size), self.job.task.name)
-        made = self.totals(node, pieces)
         out = self.folded.type(node.name)
-        end = (latest(self.operands_of(node)) or 0) + stages_of(self.plan, node)
-        values = self.checked(node, _array([within(v, out) for v in made]), end)
+        totals = [within(v, out) for v in self.totals(node, pieces)]
+        values = self.checked(node, _array(totals), end)
         return values, pieces.finished
 
     def operands_of(self, node: SketchNode) -> list[Int]:

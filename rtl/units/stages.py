@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cosim.design.kinds import OUTPUT_STAGES, STAGES, tree_stages
 from cosim.design.sketch import SketchNode
-from cosim.ops import GroupScale, GroupShift
+from cosim.ops import GroupRead, GroupScale, GroupShift
 from rtl.units.plan import UnitPlan
 
 
@@ -34,6 +34,8 @@ def levels_of(plan: UnitPlan, node: SketchNode) -> int:
     op, most = node.op, plan.unit.lanes
     if isinstance(op, GroupScale | GroupShift):
         return tree_stages(min(op.group, most))
+    if isinstance(op, GroupRead):
+        return tree_stages(min(op.group, most)) + tree_stages(most)
     if op.name == "contract":
         return tree_stages(min(plan.folded.skeleton.sketch.types[node.inputs[0]].shape[-1], most))
     if op.name in {"fir", "shift_fir"}:

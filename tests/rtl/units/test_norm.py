@@ -90,11 +90,11 @@ def test_a_model_has_one_unit_for_its_norms_with_an_eps_per_layer(lanes):
 
 
 @cache
-def lightmamba(layers=3, recipe="lightmamba"):
+def lightmamba(layers=3, recipe="lightmamba", heads=3, head_dim=16, state=8):
     """Return LightMamba's released graph at small sizes, its constants drawn at their ends."""
     config = graphs.Mamba2(
-        vocab_size=50, hidden_size=24, intermediate_size=48, state_size=8,
-        num_hidden_layers=layers, num_heads=3, head_dim=16, n_groups=1,
+        vocab_size=50, hidden_size=24, intermediate_size=heads * head_dim, state_size=state,
+        num_hidden_layers=layers, num_heads=heads, head_dim=head_dim, n_groups=1,
     )  # fmt: skip
     return filled(lower_config("small", config, find_recipe(recipe)), "ends")
 

@@ -1,6 +1,7 @@
 """State units give the reference's bits in the model's cycles, states kept from token to token."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from cosim.design import Choices, Lanes, sized_design
 from cosim.ir.errors import UserError
 from cosim.machine import load_machine
+from cosim.ops import GroupRead
 from rtl.elaborate import elaborate, one_block
 from rtl.netlist import ports
 from rtl.units.kept import words_of
@@ -115,8 +117,43 @@ def test_a_design_with_states_off_chip_has_ports_for_them():
     assert {w.name: len(w) for w in out}["state_out_data"] == 16 * 16
 
 
-def test_an_operator_that_no_chain_builds_is_refused():
-    model = lightmamba()
-    design = sized_design(model, load_machine("u280"), Lanes(8, 8, 8, 8, 64))
-    with pytest.raises(UserError, match="no wires in unit state for operator 'group_read'"):
-        unit_block(unit_plans(model, design)["state"])
+def regrouped(model, group):
+    """Let the read-out quantise in groups of another size; the released graph has 8 everywhere."""
+    (segment,) = model.segments
+    nodes = tuple(
+        replace(n, op=replace(n.op, group=group)) if isinstance(n.op, GroupRead) else n
+        for n in segment.graph.nodes
+    )
+    graph = replace(segment.graph, nodes=nodes)
+    return replace(model, segments=(replace(segment, graph=graph),))
+
+
+# Heads, channels, places of the sum, its groups, lanes: whole groups, and last ones of 1 to 3
+# places; a block of columns and several.
+READS = [
+    ("lightmamba", 3, 16, 8, 8, 16),
+    ("lightmamba-mended", 2, 16, 16, 5, 8),
+    *(
+        pytest.param(*each, marks=pytest.mark.slow)
+        for each in (
+            ("lightmamba", 3, 16, 8, 8, 8), ("lightmamba", 1, 32, 24, 8, 16),
+            ("lightmamba", 2, 8, 8, 7, 8), ("lightmamba-mended", 2, 24, 16, 3, 24),
+            ("lightmamba-mended", 2, 24, 8, 6, 8),
+        )
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("recipe", "heads", "channels", "places", "group", "lanes"), READS)
+def test_a_state_is_read_through_a_second_quantiser(recipe, heads, channels, places, group, lanes):
+    model = regrouped(lightmamba(2, recipe, heads, channels, places), group)
+    design = sized_design(model, load_machine("u280"), Lanes(8, 8, lanes, 8, 64))
+    assert check_unit(model, design, "state", seeds=(0, 1), simulator="compiled") == 4
+
+
+@pytest.mark.parametrize("lanes", [32, 12])
+def test_a_read_out_needs_lanes_that_divide_its_columns(lanes):
+    design = sized_design(lightmamba(), load_machine("u280"), Lanes(8, 8, lanes, 8, 64))
+    said = r"cut groups of state" if lanes == 12 else r"32 lanes for a read-out of 16 columns"
+    with pytest.raises(UserError, match=said):
+        unit_block(unit_plans(lightmamba(), design)["state"])
