@@ -15,6 +15,7 @@ CASES = [
     ("w4a4", "odd", "int16", Lanes(3, 5, 4, 3, 4), STREAMED),
     ("w8a8", "odd", "int8 group", Lanes(8, 4, 10, 8, 64), ON_CHIP),
     ("w8a8", "even", "int16", Lanes(5, 8, 8, 6, 2), STREAMED),
+    ("lightmamba", "even", "int16", Lanes(8, 8, 16, 8, 16), ON_CHIP),
 ]
 
 
