@@ -67,3 +67,16 @@ def test_weights_must_be_there():
     ]
     with pytest.raises(InternalError, match="needs constant weights and multipliers"):
         PreparedLinear(Linear(4), types, [None, None, None], CPU, False)
+
+
+@pytest.mark.parametrize("use_numba", [False, True])
+@pytest.mark.parametrize("act_group", [8, 16])
+def test_constant_codes_serve_every_token(act_group, use_numba):
+    rng = np.random.default_rng(1)
+    op, k = Linear(16, act_group, 1), 16
+    types = case(rng, op, k, 5, False)
+    w, m, codes = (draw_data(rng, t, ()) for t in types[1:])
+    prepared = PreparedLinear(op, types, [None, w, m, codes], CPU, use_numba)
+    q = draw_data(rng, types[0], (7, 3))
+    got = prepared.product(torch.from_numpy(q), torch.from_numpy(codes))
+    assert np.array_equal(got.numpy(), op.meaning(q, w, m, codes))

@@ -88,6 +88,9 @@ class PreparedLinear:
         """Return integers [..., R] for codes q [..., K] and, with scales per group, theirs."""
         if (codes is not None) != (self.op.act_group > 0):
             raise InternalError(f"linear has act_group={self.op.act_group}: scale codes disagree")
+        if codes is not None and codes.ndim < q.ndim:
+            # Codes that are constants have no axes before their own.
+            codes = codes.expand(*q.shape[:-1], codes.shape[-1]).contiguous()
         if self.digits is not None:
             return self.digits.product(q, codes)
         if self.op.act_group and not self.token_scale:

@@ -67,7 +67,7 @@ def drawn(rng: random.Random) -> tuple[Model, int]:
     places = tile * rng.choice([1, 2, 3, 4])
     window, dilation = rng.choice([places, rng.randint(1, places)]), rng.choice([1, 1, 2, 3])
     limit, blocks = 4000, ()
-    if rng.random() < 0.3:
+    if places > 1 and rng.random() < 0.3:
         # A mask of blocks holds the whole context.
         limit, tiles = places - 1, range(places // tile)
         pairs = [(q, k) for q in tiles for k in tiles if q == k or rng.random() < 0.4]
