@@ -76,7 +76,8 @@ def test_constant_codes_serve_every_token(act_group, use_numba):
     op, k = Linear(16, act_group, 1), 16
     types = case(rng, op, k, 5, False)
     w, m = (draw_data(rng, t, ()) for t in types[1:3])
-    codes = np.arange(9, 9 + types[3].shape[0])
+    # Others lie behind them in memory.
+    codes = np.arange(2, 40)[: types[3].shape[0]]
     prepared = PreparedLinear(op, types, [None, w, m, codes], CPU, use_numba)
     q = draw_data(rng, types[0], (7, 3))
     got = prepared.product(torch.from_numpy(q), torch.from_numpy(codes))
