@@ -74,11 +74,12 @@ def test_weights_must_be_there():
 def test_constant_codes_serve_every_token(act_group, use_numba):
     rng = np.random.default_rng(1)
     op, k = Linear(16, act_group, 1), 16
-    types = case(rng, op, k, 5, False)
-    w, m = (draw_data(rng, t, (), "random") for t in types[1:3])
+    types = [TensorType.full(i(8), (k,)), TensorType.full(i(8), (5, k))]
+    types += [TensorType.full(u(4), (5, 1)), TensorType(u(5), (k // act_group,), 0, 12)]
+    q, w, m = (rng.integers(t.lo, t.hi, (*lead, *t.shape), endpoint=True)
+               for t, lead in zip(types, [(7, 3), (), ()], strict=False))  # fmt: skip
     # Others lie behind them in memory.
     codes = np.arange(2, 40)[: types[3].shape[0]]
     prepared = PreparedLinear(op, types, [None, w, m, codes], CPU, use_numba)
-    q = draw_data(rng, types[0], (7, 3), "random")
     got = prepared.product(torch.from_numpy(q), torch.from_numpy(codes))
     assert np.array_equal(got.numpy(), op.meaning(q, w, m, codes))
