@@ -13,10 +13,11 @@ from cosim.design.features import Size, in_luts
 from cosim.design.fitted import UNKNOWN_LUTS, estimate, fits
 from cosim.design.products import dsps_of
 from cosim.machine import load_machine
-from tests.benchmarks import resource_fit
+from tests.benchmarks import resource_fit, resource_held_out
 from tests.hw_models import graphs
 
-ROWS = resource_fit.read(Path(__file__).parent / "benchmarks" / "resource_sizes.jsonl")
+ROWS, DRAWN = map(resource_fit.read, (resource_fit.SIZES, resource_fit.HELD_OUT_ROWS))
+APART = resource_fit.unseen(DRAWN, ROWS)
 VCK190 = load_machine("vck190")
 
 
@@ -45,6 +46,40 @@ def test_units_that_were_held_out_were_not_fitted():
     for kind, sampled in fits().kinds.items():
         assert sampled.errors["luts"]["held_out"].samples == sum(r.kind == kind for r in held)
         assert sampled.errors["luts"]["fitted"].samples == sum(r.kind == kind for r in fit)
+
+
+def test_units_drawn_apart_are_of_sizes_that_no_fitted_unit_has():
+    """One drawn norm has exactly the amounts of a sampled one, and is not told as unseen."""
+    (same,) = [r for r in DRAWN if r not in APART]
+    assert (same.kind, same.sample.lanes) == ("norm", (2, 2, 4, 4))
+    own = [(r.kind, r.size) for r in ROWS if r.sample.family == "xcup"]
+    assert not [r.sample.key for r in APART if (r.kind, r.size) in own]
+    count = Counter(r.kind for r in APART)
+    assert count.keys() == set(resource_held_out.KINDS)
+    assert max(count.values()) == resource_held_out.EACH
+
+
+@pytest.mark.slow
+def test_units_apart_are_those_that_the_seed_draws():
+    """None was left out because of what came out: if any lack, they are the largest texts."""
+    there = [(r.sample.key, r.kind, r.size, r.dsps) for r in DRAWN]
+    draw = [(d.sample.key, d.kind, d.size, d.dsps) for d in resource_held_out.in_turn()]
+    assert draw[: len(there)] == there
+
+
+def test_the_errors_of_units_apart_are_told_as_they_are():
+    """Written out: a coefficient times an amount, against what yosys counted."""
+    told = {r["kind"]: r for r in resource_fit.held_out_table(APART).records()}
+    for kind in resource_held_out.KINDS:
+        mine = [r for r in APART if r.kind == kind]
+        for what, fit in (("luts", fits().luts), ("ffs", fits().ffs)):
+            off = []
+            for row in mine:
+                said = fit[f"unit {kind}"] + sum(fit[n] * a for n, a in row.size.amounts.items())
+                off.append(abs(said / row.found[what] - 1))
+            assert told[kind][f"{what}_worst"] == pytest.approx(max(off), abs=0.01)
+            assert told[kind][what] == pytest.approx(sum(off) / len(off), abs=0.01)
+        assert told[kind]["dsps"] == sum(r.dsps == r.found["dsps"] for r in mine)
 
 
 @pytest.mark.parametrize("kind", ["state", "hadamard", "matrix", "norm", "fir"])
