@@ -17,7 +17,15 @@ from cosim.ir.work import Work
 from cosim.ops import Linear
 from hw_models.energy import PriceList, Traffic
 from hw_models.network import Network
+from hw_models.offchip import (
+    constants_of_node,
+    sequences_by_node,
+    spilt_by_node,
+    window_moves,
+)
 from hw_models.storage import seen_share
+
+PORTS = ("memory", "state.read", "state.write", "window.", "constants.", "spill.", "sequence.")
 
 
 @dataclass(frozen=True)
@@ -74,12 +82,15 @@ class Pricer:
         shares = design.places["weights"] == "memory" and max(chosen.turns.tiles) > 1
         self.fetches = float(chosen.turns.fetches) if shares else 1.0
         self.state_moves = float(chosen.state_moves)
+        self.constant_moves = float(chosen.constant_moves)
         self.is_prompt, self.shares, self.context = workload.is_prompt, shares, workload.context
         self.cycles = task_cycles(network)
         self.kinds = {u.name: u.kind for u in design.units}
         self.unit_of = {t.name: t.unit for t in layout.tasks}
         self.takers = Counter(r for t in skeleton.tasks for r in skeleton.reads(t))
         self.sketched = {n.name: n for n in skeleton.sketch.nodes}
+        self.spilt = spilt_by_node(skeleton, layout, self.is_prompt)
+        self.sequences = sequences_by_node(skeleton, layout, design)
         self.known: dict[tuple[object, ...], tuple[OperatorRow, Mapping[str, float]]] = {}
 
     def price(self, segment: Segment) -> tuple[list[OperatorRow], dict[str, float]]:
@@ -120,6 +131,7 @@ class Pricer:
     ) -> tuple[OperatorRow, Mapping[str, float]]:
         work = node.op.work(graph.input_types(node), graph.types[node.name])
         traffic = self._traffic(graph, node, name, work, written_bits)
+        traffic = self._spilling(name, traffic)
         energy = self.prices.work_pj(work) | self.prices.traffic_pj(traffic)
         task = self.skeleton.maker.get(name, "")
         unit = self.unit_of.get(task, "wire")
@@ -141,12 +153,18 @@ class Pricer:
     def _moved_bits(self, graph: Graph, node: Node, name: str, work: Work) -> float:
         """Return a node's streams, constants and states, shared fetches by their share."""
         consts = work.const_bits * (self.fetches if isinstance(node.op, Linear) else 1)
+        own = constants_of_node(self.skeleton, self.design, graph, node, self.sketched[name], work)
+        if own.drawn and own.counted:
+            consts = own.beside + own.drawn * self.constant_moves
         states: float = work.state_read_bits + work.state_write_bits
         if node.op.name == "push":
             states -= work.state_read_bits * (1 - seen_share(graph, node, self.context))
         task = self.skeleton.maker.get(name)
         if task and self.kinds[self.unit_of[task]] == "state":
             states = states * (self.state_moves if self.design.places["states"] == "memory" else 1)
+        if moves := window_moves(self.design, graph, node):
+            states = 2 * work.state_read_bits * float(moves)
+        consts += 2 * self.spilt[name] + self.sequences[name]
         return consts + states + work.in_bits + work.out_bits
 
     def _state_bits(self, graph: Graph, node: Node, work: Work, written_bits: int) -> float:
@@ -181,8 +199,12 @@ class Pricer:
             return replace(found, stream_bits=stream)
         if node.op.name == "embed":
             return replace(_stored(work.const_bits, places["embedding"], False), stream_bits=stream)
+        own = constants_of_node(self.skeleton, self.design, graph, node, self.sketched[name], work)
         # Tables are priced by their look-ups.
-        small = 0 if node.op.name in {"pwl", "pwl_log", "step_table"} else work.const_bits
+        small: float = 0 if node.op.name in {"pwl", "pwl_log", "step_table"} else own.beside
+        off = own.drawn * self.constant_moves
+        # Through a shallow FIFO, in and out; later passes read what the first has left.
+        small += 2 * off + own.drawn * (1 - self.constant_moves)
         if self.kinds[self.unit_of[task]] == "state":
             found = _stored(states * self.state_moves, places["states"], True)
             if places["states"] == "memory":
@@ -191,13 +213,27 @@ class Pricer:
                 found = replace(found, large_bits=found.large_bits + kept)
             else:
                 found = _stored(states, "chip", True)
-            return replace(found, stream_bits=stream, small_bits=small)
-        return Traffic(stream, small + states)
+            off += found.off_chip_bits
+            return replace(found, stream_bits=stream, small_bits=small, off_chip_bits=off)
+        moves = float(window_moves(self.design, graph, node))
+        if moves:
+            both = 2 * work.state_read_bits * moves
+            states, small, off = states * (1 - moves), small + 2 * both, off + both
+        return Traffic(stream, small + states, off_chip_bits=off)
+
+    def _spilling(self, name: str, traffic: Traffic) -> Traffic:
+        """Add what a node's results move off chip and back, and through the FIFOs there."""
+        spilt, kept = 2 * self.spilt[name], self.sequences[name]
+        return replace(
+            traffic,
+            stream_bits=traffic.stream_bits + spilt + 2 * kept,
+            off_chip_bits=traffic.off_chip_bits + spilt + kept,
+        )
 
 
 def is_port(actor: str) -> bool:
     """Tell whether an actor is a port of the off-chip memory."""
-    return actor.startswith(("memory", "state.read", "state.write"))
+    return actor.startswith(PORTS)
 
 
 def price_tokens(

@@ -95,7 +95,7 @@ class Evaluator:
         chosen = design.choices
         key = (
             chosen.order, chosen.fused, chosen.matrix, tuple(design.places.items()),
-            chosen.workload, chosen.tile, chosen.tiles,
+            chosen.workload, chosen.tile, chosen.tiles, chosen.spills,
         )  # fmt: skip
         if key not in self._energy:
             networks = [(s.timing.network, s.passes) for s in pace.solved][: len(design.layouts)]

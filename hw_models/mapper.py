@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from cosim.design import Choices, Design, Workload, default_design
-from cosim.design.account import moved_bits
 from cosim.design.choices import DECODE, Order, Sharing
 from cosim.design.plan import Place
 from cosim.design.shapes import linear_shapes
+from cosim.design.traffic import moved_bits
 from cosim.ir.errors import UserError
 from cosim.ir.model import Model
 from cosim.machine import Machine
@@ -265,11 +265,11 @@ class _Search:
         return choices
 
     def _bound(self, design: Design) -> float:
-        """Return the cycles that weights and states of a token take at the whole bandwidth."""
+        """Return the cycles that what a token moves off chip takes at the whole bandwidth."""
         kinds = self.evaluator.kinds(design.choices)
-        weights, states = moved_bits(kinds, design.places, design.choices)
+        moved = moved_bits(kinds, design.layouts, design.places, design.choices)
         rate = self.machine.bits_per_cycle(self.machine.fastest_memory)
-        return float((weights + 2 * states) / rate)
+        return float(moved.total / rate)
 
     def _products(self, design: Design) -> float:
         """Return the cycles that the products of a token take of the unit that has most of them."""

@@ -51,7 +51,9 @@ def generates(model: Model) -> bool:
 def ends_of(solved: Solved) -> np.ndarray:
     """Return the cycle at which each turn's last output has gone out."""
     timing = solved.timing
-    sinks = [a.name for a in timing.network.actors if a.name.startswith("sink.")]
+    # What goes off chip is out when it is written.
+    sinks = [a.name for a in timing.network.actors
+             if a.name.startswith(("sink.", "sequence.write"))]  # fmt: skip
     if not sinks:
         raise InternalError("a graph without outputs cannot be timed")
     if solved.kind.skeleton.sketch.layers > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -13,6 +14,28 @@ from hw_models.runs import coded_runs
 
 MOST_FIFOS = 60
 SMALL_CODE = 1 << 8
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Say which steps of a task also take a beat of a FIFO at the memory."""
+
+    fifo: str
+    steps: np.ndarray
+
+
+def taking(rows: Rows, draws: Draws | None) -> Rows:
+    """Return rows whose steps take what they draw too; None: nothing.
+
+    >>> own = Rows({}, {}, np.array([False, True, True]))
+    >>> taking(own, Draws("constants", np.array([False, True]))).pops["constants"].tolist()
+    [False, False, True]
+    """
+    if draws is None:
+        return rows
+    flags = np.zeros(rows.is_step.size, bool)
+    flags[rows.is_step] = draws.steps
+    return replace(rows, pops={**rows.pops, draws.fifo: flags})
 
 
 def numbered(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

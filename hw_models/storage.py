@@ -3,8 +3,8 @@
 Glossary of purposes: `weights` of linear layers with their scales; `embedding`; `tables` of
 nonlinear functions; `constants` of everything else; `states` that a recurrence updates whole;
 `windows` of the last inputs of a short convolution; `kv`, the same kept for anything but a
-convolution, as a cache of keys and values is; `sequences` between the segments of a window, which
-are spills where they live off chip (no design puts them there yet: they count as block memory).
+convolution, as a cache of keys and values is; `sequences` between the segments of a window;
+`spills`, what FIFOs hand on through the memory because the chip has no room for it.
 What depends on the workload: every sequence of a batch keeps its own states, windows and caches;
 tokens that share a fetch of weights, or hand a state on to one another on chip, each have their
 share of it; of a cache, as many tokens are read as the sequence has seen, if it has such room.
@@ -16,16 +16,19 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from cosim.design import Design, graph_kinds
+from cosim.design import Design, Layout, graph_kinds
+from cosim.design.drawn import is_drawn
 from cosim.design.plan import Place
 from cosim.design.sketch import folded_name
 from cosim.design.tasks import Skeleton
+from cosim.design.traffic import spilt_bits
 from cosim.ir.graph import Graph, Node
 from cosim.ir.model import Model
 from cosim.ops import Linear
+from hw_models.offchip import constants_of_node, is_window, spilt_fifos, window_moves
 
 Purpose = Literal[
-    "weights", "embedding", "tables", "constants", "states", "windows", "kv", "sequences"
+    "weights", "embedding", "tables", "constants", "states", "windows", "kv", "sequences", "spills"
 ]
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 
@@ -55,6 +58,8 @@ def account(model: Model, design: Design) -> tuple[Stored, ...]:
         for name in kind.segments:
             _graph(ledger, segments[name], kind.skeleton, design)
     _sequences(ledger, model, design)
+    for kind, layout in zip(kinds, design.layouts, strict=True):
+        _spills(ledger, kind.skeleton, layout, design)
     return ledger.rows()
 
 
@@ -95,14 +100,25 @@ def _graph(ledger: _Ledger, graph: Graph, skeleton: Skeleton, design: Design) ->
         task = skeleton.maker.get(names[node.name], "")
         done = not (load.is_prompt and task) or skeleton.in_prompt(skeleton.task(task))
         purpose, place = _constant(node, design)
+        own = skeleton.sketch.node(names[node.name])
+        fixed = constants_of_node(skeleton, design, graph, node, own, work)
         new = [n for n in node.inputs if n in graph.consts and n not in entered]
         entered.update(new)
-        if new or work.const_bits:
+        if fixed.drawn:
+            away = sum(
+                graph.types[n].size_bits for n, o in zip(node.inputs, own.inputs, strict=True)
+                if n in new and is_drawn(skeleton, own, o)
+            )  # fmt: skip
+            shares = float(chosen.constant_moves)
+            ledger.add("constants", "memory", away, fixed.drawn * shares if done else 0)
+            new = [n for n, o in zip(node.inputs, own.inputs, strict=True)
+                   if n in new and not is_drawn(skeleton, own, o)]  # fmt: skip
+        if new or fixed.beside:
             kept = sum(graph.types[n].size_bits for n in new)
             read: float = sum(bits * n for bits, n in work.lookups.items())
             if purpose != "tables":
                 shared = purpose == "weights" and place == "memory"
-                read = work.const_bits * (float(chosen.turns.fetches) if shared else 1)
+                read = fixed.beside * (float(chosen.turns.fetches) if shared else 1)
             ledger.add(purpose, place, kept, read if done else 0)
         in_state_unit = bool(task) and skeleton.kind(skeleton.task(task)) == "state"
         where: Place = design.places["states"] if in_state_unit else "chip"
@@ -110,7 +126,12 @@ def _graph(ledger: _Ledger, graph: Graph, skeleton: Skeleton, design: Design) ->
             kind: Purpose = _kept_for(graph, node)
             read = work.state_read_bits * seen_share(graph, node, load.context)
             kept = graph.types[node.name].size_bits * load.batch
-            ledger.add(kind, where, kept, read, work.state_write_bits)
+            written: float = work.state_write_bits
+            if off := float(window_moves(design, graph, node)):
+                # Whole words go back: all that the window keeps, not its newest value alone.
+                where, read = "memory", work.state_read_bits * off
+                written = read
+            ledger.add(kind, where, kept, read, written)
             continue
         share = moves if where == "memory" else 1
         for operand in node.inputs:
@@ -146,10 +167,8 @@ def has_cache(graph: Graph) -> bool:
 
 
 def _kept_for(graph: Graph, push: Node) -> Purpose:
-    """Tell a convolution's window from a cache by who reads it, new or a token old."""
-    kept = {push.name, *(name for name, s in graph.states.items() if s.next == push.name)}
-    readers = {n.op.name for n in graph.nodes if n is not push and kept & set(n.inputs)}
-    return "windows" if readers <= {"fir", "shift_fir"} else "kv"
+    """Tell a convolution's window from a cache."""
+    return "windows" if is_window(graph, push) else "kv"
 
 
 def _names(graph: Graph, skeleton: Skeleton) -> dict[str, str]:
@@ -170,4 +189,13 @@ def _sequences(ledger: _Ledger, model: Model, design: Design) -> None:
             uses = readers[f"{segment.name}.{name}"]
             if uses:
                 bits = segment.graph.types[value].size_bits
-                ledger.add("sequences", "chip", bits * design.window, bits * uses, bits)
+                place = design.places["sequences"]
+                ledger.add("sequences", place, bits * design.window, bits * uses, bits)
+
+
+def _spills(ledger: _Ledger, skeleton: Skeleton, layout: Layout, design: Design) -> None:
+    """Enter the FIFOs that go through the memory; layers use the same room in turn."""
+    for fifo in spilt_fifos(skeleton, layout, design.choices.workload.is_prompt):
+        turns = layout.layers if layout.task(fifo.maker).part == "block" else 1
+        bits = spilt_bits(skeleton, fifo) * turns * len(layout.segments)
+        ledger.add("spills", "memory", fifo.depth * fifo.width_bits, bits, bits)

@@ -1,4 +1,4 @@
-"""Count what a design takes of its machine, share the memory out, and say what binds."""
+"""Count what a design takes of its machine, and say what binds."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from fractions import Fraction
 from math import ceil
 
 from cosim.design.attention import attention_shape
-from cosim.design.choices import Choices
 from cosim.design.design import Design
+from cosim.design.drawn import constant_width, drawing_tasks, window_bits, window_tasks
 from cosim.design.graph_kind import GraphKind
 from cosim.design.logic import matrix_turns, unit_logic
-from cosim.design.plan import HANDED_BEATS, STATE_FIFOS, Place, Ports, Unit
+from cosim.design.plan import HANDED_BEATS, STATE_FIFOS, WINDOW_FIFOS, Unit, constants_of
 from cosim.design.resources import (
     FFS_PER_LUT,
     NAMES,
@@ -25,67 +25,18 @@ from cosim.design.resources import (
     stored_cost,
 )
 from cosim.design.shapes import (
-    linear_shapes,
     order_groups,
     state_bits,
     state_tasks,
     widest_group_beats,
 )
+from cosim.design.tasks import Skeleton
+from cosim.design.traffic import moved_bits, port_cycles, sequence_bits
 from cosim.ir.model import Model
 from cosim.machine import Machine
 
-# A memory with few channels is shared by a fixed pattern of so many turns.
-TDM_PARTS = 64
 # The family that LUT and FF were fitted for: yosys' xcup.
 SAMPLED_FAMILY = "ultrascale+"
-MANY_CHANNELS = 16
-
-
-def share_memory(
-    kinds: list[GraphKind], places: Mapping[str, Place], machine: Machine, choices: Choices
-) -> Ports:
-    """Share the fastest memory between weights and states as their bits are."""
-    memory = machine.fastest_memory
-    parts = memory.channels if memory.channels >= MANY_CHANNELS else TDM_PARTS
-    weights, states = moved_bits(kinds, places, choices)
-    each = ceil(parts * Fraction(states, weights + 2 * states)) if states else 0
-    each = min(each, (parts - 1) // 2)
-    return Ports(memory.name, parts, parts - 2 * each, each, choices.lanes.prefetch)
-
-
-def moved_bits(
-    kinds: list[GraphKind], places: Mapping[str, Place], choices: Choices
-) -> tuple[Fraction, Fraction]:
-    """Return the bits of weights, and of states one way, that a token of the workload moves."""
-    is_prompt = choices.workload.is_prompt
-    weights = streamed_bits(kinds, places, "weights", is_prompt) * choices.turns.fetches
-    states = streamed_bits(kinds, places, "states") * choices.state_moves
-    return weights, states
-
-
-def streamed_bits(
-    kinds: list[GraphKind], places: Mapping[str, Place], what: str, is_prompt: bool = False
-) -> int:
-    """Return the bits of weights, or of states one way, that one token alone moves off chip.
-
-    A token of a prompt wants no weights of what follows the layers.
-    """
-    if places[what] != "memory":
-        return 0
-    total = 0
-    for kind in kinds:
-        count = len(kind.segments)
-        if what == "weights":
-            total += sum(
-                s.stored_bits * n * count
-                for s, n in linear_shapes(kind.skeleton)
-                if not is_prompt or kind.skeleton.in_prompt(kind.skeleton.task(s.task))
-            )
-        else:
-            total += sum(
-                state_bits(kind.skeleton, t) * n * count for t, n in state_tasks(kind.skeleton)
-            )
-    return total
 
 
 def count_resources(
@@ -106,8 +57,7 @@ def count_resources(
             cost = chain_cost(kind.skeleton, task, units[task.unit], machine, held)
             if cost:
                 of_unit[task.unit] |= cost
-        batch = design.choices.workload.batch
-        stored = stored_cost(kind.skeleton, units, design.places, machine, batch)
+        stored = stored_cost(kind.skeleton, units, design.places, machine, design.choices)
         costs.append({k: v * len(kind.segments) for k, v in stored.items()})
     costs += of_unit.values()
     for layout in design.layouts:
@@ -175,6 +125,10 @@ def _matrix_memories(
 def _port_buffers(design: Design, kinds: list[GraphKind], machine: Machine) -> Resources:
     """Return the FIFOs at the memory, and the embedding where it is on chip."""
     total: Resources = Counter()
+    for fifo in {f.channel: f for layout in design.layouts for f in layout.fifos}.values():
+        if fifo.near:
+            # The end where it comes back.
+            total += memory_blocks(fifo.width_bits, fifo.near, machine)
     for unit in design.units:
         if unit.kind == "matrix" and design.places["weights"] == "memory":
             width = max(s.beat_bits(unit) for s, _ in matrix_turns(kinds, unit))
@@ -193,11 +147,49 @@ def _port_buffers(design: Design, kinds: list[GraphKind], machine: Machine) -> R
                 if design.choices.keeps_states:
                     # A prompt's states stay on chip from a turn's first token to its last.
                     total += memory_blocks(width, beats, machine)
+        total += _drawn_buffers(design, kind, machine)
         for node in kind.skeleton.sketch.nodes:
             if node.op.name == "embed" and design.places["embedding"] == "chip":
                 table = kind.skeleton.sketch.types[node.inputs[1]]
                 lanes = design.unit("memory").lanes
                 total += memory_blocks(lanes * table.dtype.bits, -(-table.size // lanes), machine)
+    return total
+
+
+def drawn_depths(design: Design, skeleton: Skeleton) -> dict[str, tuple[int, int]]:
+    """Return the FIFOs of constants and windows that live off chip: (places, bits of a beat).
+
+    A unit that serves several tasks has one, as wide and deep as any of them needs.
+    """
+    given, shallow = dict(design.choices.depths), design.choices.shallow_beats
+    found: dict[str, tuple[int, int]] = {}
+    for what, tasks in (("constants", drawing_tasks), ("windows", window_tasks)):
+        for task, _ in tasks(skeleton) if design.places[what] == "memory" else ():
+            lanes = design.unit(task.unit).lanes
+            names: tuple[str, ...] = WINDOW_FIFOS
+            if what == "constants":
+                names, bits = (constants_of(task.unit),), constant_width(skeleton, task, lanes)
+            else:
+                beats = -(-task.span // lanes)
+                bits = -(-window_bits(skeleton, task) // beats)
+            for name in names:
+                _, width = found.get(name, (0, 0))
+                found[name] = given.get(name, shallow), max(width, bits)
+    return found
+
+
+def _drawn_buffers(design: Design, kind: GraphKind, machine: Machine) -> Resources:
+    """Return the FIFOs at the memory of constants, windows and sequences."""
+    total: Resources = Counter()
+    for depth, width in drawn_depths(design, kind.skeleton).values():
+        total += memory_blocks(width, depth, machine)
+    for layout in design.layouts:
+        if layout.segments == kind.segments and design.places["sequences"] == "memory":
+            for name in layout.sequences:
+                task = layout.task(name)
+                lanes = min(design.unit(task.unit).lanes, task.span)
+                bits = lanes * sequence_bits(kind.skeleton, name) // task.span
+                total += memory_blocks(bits, design.choices.shallow_beats, machine)
     return total
 
 
@@ -207,7 +199,7 @@ def _sequences(design: Design, model: Model, machine: Machine) -> Resources:
     A sequence lives from the segment that makes it to the last one that reads it; what is counted
     is the most that live at one time.
     """
-    if design.window <= 1:
+    if design.window <= 1 or design.places["sequences"] == "memory":
         return Counter()
     last_use = {source: at for at, s in enumerate(model.segments) for source in s.wires.values()}
     most: Resources = Counter()
@@ -236,12 +228,8 @@ def cycles_alone(design: Design, kinds: list[GraphKind], machine: Machine) -> di
     rate = machine.bits_per_cycle(machine.fastest_memory)
     streamed = design.places["weights"] == "memory"
     ports, fetches = design.ports, design.choices.turns.fetches
-    costs: dict[str, Fraction] = {}
-    weights, states = moved_bits(kinds, design.places, design.choices)
-    for name, bits, parts in (("weights", weights, ports.weight_parts),
-                              ("states", states, ports.state_parts)):  # fmt: skip
-        if bits:
-            costs[f"{name} from {ports.memory}"] = bits / (rate * Fraction(parts, ports.parts))
+    moved = moved_bits(kinds, design.layouts, design.places, design.choices)
+    costs = {f"{name} from {ports.memory}": c for name, c in port_cycles(moved, ports, rate)}
     is_prompt = design.choices.workload.is_prompt
     for kind in kinds:
         for task in kind.skeleton.tasks:

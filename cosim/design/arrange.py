@@ -9,7 +9,7 @@ alternates with the last such piece head by head. This is the computation reorde
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import prod
@@ -20,6 +20,7 @@ from cosim.design.choices import Choices, Order
 from cosim.design.plan import Fifo, Runs, Task, Unit
 from cosim.design.streams import Passage, TaskStream, runs_of
 from cosim.design.tasks import REMEMBERS, Skeleton, layer_of, starred
+from cosim.ir.errors import UserError
 
 # Only chains pass an order on; the others step through their span as it is.
 PASSES_ORDER = ("vector", "fir")
@@ -165,7 +166,7 @@ def fifos_of(skeleton: Skeleton, units: Mapping[str, Unit], choices: Choices) ->
     memory for all their results (`Choices.shares_weights`), of each only if the taker waits for
     what a matrix unit makes of all passes, and a full FIFO would keep some of them from it.
     """
-    given = dict(choices.depths)
+    given = {n: d for n, d in choices.depths if n not in choices.spills}
     whole = choices.fifos == "whole"
     found = []
     for link in skeleton.once("links", _links):
@@ -184,7 +185,32 @@ def fifos_of(skeleton: Skeleton, units: Mapping[str, Unit], choices: Choices) ->
             fifo = Fifo(link.name, maker.name, taker.name, root, beat, width, depth)
             skeleton.known[key] = fifo
         found.append(fifo)
-    return tuple(found) if skeleton.sketch.layers > 1 else _shared(skeleton, found, given)
+    fifos = tuple(found) if skeleton.sketch.layers > 1 else _shared(skeleton, found, given)
+    return _spilt(skeleton, fifos, choices) if choices.spills else fifos
+
+
+def _spilt(skeleton: Skeleton, fifos: Iterable[Fifo], choices: Choices) -> tuple[Fifo, ...]:
+    """Let FIFOs go through the memory; raise UserError where one of them cannot."""
+    given = dict(choices.depths)
+    found = []
+    for fifo in fifos:
+        if fifo.channel in choices.spills:
+            if not can_spill(skeleton, fifo):
+                raise UserError(
+                    f"choices: FIFO {fifo.channel!r} joins {fifo.maker!r} and {fifo.taker!r}, and "
+                    "only what two units of one part of the graph hand on can spill; choose another"
+                )
+            near = given.get(fifo.channel, choices.shallow_beats)
+            fifo = replace(fifo, near=min(near, fifo.depth))
+        found.append(fifo)
+    return tuple(found)
+
+
+def can_spill(skeleton: Skeleton, fifo: Fifo) -> bool:
+    """Tell whether a FIFO may go through the memory: both ends compute, once for each other."""
+    ends = [skeleton.task(name) for name in (fifo.maker, fifo.taker)]
+    fixed = {"source", "sink", "switch"}
+    return ends[0].part == ends[1].part and not fixed & {skeleton.kind(t) for t in ends}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal, get_args
 
-from cosim.design.plan import PLACES, Place, Unit
+from cosim.design.plan import MAIN_PLACES, PLACES, Place, Unit
 from cosim.design.workload import Turns, Workload, turns_of
 from cosim.ir.errors import UserError
 
@@ -60,12 +60,19 @@ class Choices:
         two products.
     depths
         Beats of single FIFOs by name, whatever the rule says; `state.in` and `state.out` are those
-        between the memory and the state unit, which hold a layer's states where none is given.
+        between the memory and the state unit, which hold a layer's states where none is given;
+        `window.in`, `window.out` and `constants.UNIT` those of windows and constants off chip. Of a
+        FIFO that is spilt it is the depth at either end.
     matrix
         One matrix unit for all projections in static order (`shared`), or one for each
         (`separate`), all as wide.
     places
-        Where weights, states and the embedding live, as pairs; None: on chip where there is room.
+        Where weights, states, the embedding, constants of layers, windows of convolutions and
+        sequences between segments live, as pairs; the last three may be left out, which means on
+        chip. None: on chip where there is room.
+    spills
+        FIFOs, by name, whose beats go through the memory: only `shallow_beats` at either end stand
+        on chip.
     workload
         What the design is made for: it keeps the states of `workload.batch` sequences.
     tile
@@ -86,6 +93,7 @@ class Choices:
     depths: tuple[tuple[str, int], ...] = ()
     matrix: Sharing = "shared"
     places: tuple[tuple[str, Place], ...] | None = None
+    spills: tuple[str, ...] = ()
     workload: Workload = DECODE
     tile: int = 1
     tiles: int = 1
@@ -104,8 +112,12 @@ class Choices:
             if getattr(self, name) < 1:
                 raise UserError(f"choices: {name} {getattr(self, name)} must be at least 1")
         names = [name for name, _ in self.places or ()]
-        if self.places is not None and sorted(names) != sorted(PLACES):
-            raise UserError(f"choices: places {names} must be given for {', '.join(PLACES)}")
+        fine = len(set(names)) == len(names) and set(MAIN_PLACES) <= set(names) <= set(PLACES)
+        if self.places is not None and not fine:
+            raise UserError(
+                f"choices: places {names} must be given for {', '.join(MAIN_PLACES)}, and may be "
+                f"for {', '.join(PLACES[len(MAIN_PLACES) :])}"
+            )
 
     @property
     def turns(self) -> Turns:
@@ -134,6 +146,19 @@ class Choices:
         return self.turns.turns if self.workload.is_prompt else Fraction(1)
 
     @property
+    def constant_moves(self) -> Fraction:
+        """Return how often a token's pass reads the constants of layers, where they are off chip.
+
+        Passes of a turn share them: they stay on chip from the first one to the last.
+        """
+        return self.turns.turns
+
+    @property
+    def keeps_constants(self) -> bool:
+        """Tell whether a layer's constants stay on chip through a turn, for all its passes."""
+        return self.passes > 1
+
+    @property
     def keeps_states(self) -> bool:
         """Tell whether a state stays on chip through a turn: its tokens are those of a prompt."""
         return self.workload.is_prompt and self.tile * self.tiles > 1
@@ -153,6 +178,8 @@ class Choices:
         ]
         if self.depths:
             words[-1] += f", {len(self.depths)} of given depth"
+        if self.spills:
+            words[-1] += f", {len(self.spills)} of them spilt"
         if self.matrix == "separate":
             words.append("a matrix unit per projection")
         if self.workload != DECODE:

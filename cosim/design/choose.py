@@ -122,8 +122,7 @@ def _fixed(design: Design, kinds: list[GraphKind], machine: Machine) -> Resource
     """Return the memories that no choice takes off the chip, at these widths."""
     total: Resources = Counter()
     for kind in kinds:
-        batch = design.choices.workload.batch
-        stored = stored_cost(kind.skeleton, design.by_name, design.places, machine, batch)
+        stored = stored_cost(kind.skeleton, design.by_name, design.places, machine, design.choices)
         total += Counter({k: v * len(kind.segments) for k, v in stored.items()})
     return total
 

@@ -15,8 +15,9 @@ from cosim.ir.errors import UserError
 class Design:
     """Hold a graph mapped on a machine.
 
-    `places` says where weights (`weights`), the embedding (`embedding`) and decaying states
-    (`states`) live; all other constants and the windows of convolutions are on chip.
+    `places` says where weights (`weights`), the embedding (`embedding`), decaying states
+    (`states`), the other constants of layers (`constants`), windows of convolutions (`windows`) and
+    what segments hand on over a window (`sequences`) live; tables and shifts are on chip.
     `resources` and `binds` explain the choice; they follow from the rest. `outside` says which
     units' LUT and FF are estimated from outside the sample that the estimates were fitted to.
     """
@@ -74,6 +75,7 @@ class Design:
                 lines.append(f"    {task.part} {task.name} on {task.unit}: {nodes}{order}")
             for f in layout.fifos:
                 size = f"{f.depth} x {f.width_bits} bits"
+                size += f", spilt, {f.near} at either end" if f.near else ""
                 lines.append(f"    fifo {f.maker} -> {f.taker}: {f.value}, {size}")
         where = {"chip": "on chip", "memory": f"in {self.ports.memory}"}
         lines += [f"  {what} {where[place]}" for what, place in self.places.items()]
@@ -82,6 +84,7 @@ class Design:
             f"  {p.memory}: {p.weight_parts} of {p.parts} for weights, 2 x {p.state_parts} for "
             f"states; {p.prefetch_beats} beats ahead"
         )
+        lines += [f"  {p.memory}: {n} of {p.parts} for {name}" for name, n in p.others]
         for name, used in self.resources.items():
             lines.append(f"  {name} {used} of {self.budget[name]}")
         lines += [f"  LUT and FF extrapolated: {mark}" for mark in self.outside]

@@ -190,7 +190,7 @@ def fifos_size(fifos: Sequence[Fifo], by_tool: bool) -> Size:
     facts: dict[str, tuple[int, int]] = {}
     beats: dict[str, int] = {}
     for fifo in fifos:
-        width, depth = fifo.width_bits, fifo.depth
+        width, depth = fifo.width_bits, fifo.places_on_chip
         shallow = in_luts(width, depth) if by_tool else depth <= LUTRAM_DEPTH
         amounts["fifos"] += 1
         amounts["counted"] += 3 * depth.bit_length()

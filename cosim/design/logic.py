@@ -48,7 +48,9 @@ def unit_logic(
     for unit in sorted(design.units, key=lambda u: u.kind == "matrix"):
         tasks = tuple(t for k in kinds for t in k.skeleton.tasks if t.unit == unit.name)
         ends = tuple(
-            tuple((f.value, f.width_bits, f.depth, f.beat) for f in fifos.get(unit.name, ()))
+            tuple(
+                (f.value, f.width_bits, f.places_on_chip, f.beat) for f in fifos.get(unit.name, ())
+            )
             for fifos in (made, taken)
         )
         key: tuple[object, ...] = ("logic", unit, tasks, ends, machine.logic, packing)

@@ -12,9 +12,12 @@ from cosim.design.sketch import Part
 from cosim.ir.errors import UserError
 
 Place = Literal["chip", "memory"]
-# The FIFOs between the ports of the memory and a state unit.
+# The FIFOs between the ports of the memory and a state unit, and a FIR unit.
 STATE_FIFOS = ("state.in", "state.out")
-PLACES = ("weights", "states", "embedding")
+WINDOW_FIFOS = ("window.in", "window.out")
+# What may live off chip: those that every choice of places names, and those that it may leave out.
+MAIN_PLACES = ("weights", "states", "embedding")
+PLACES = (*MAIN_PLACES, "constants", "windows", "sequences")
 Runs = tuple[tuple[int, int], ...]
 MOST_LANES = 1 << 16
 # Places between a buffer of weights that are used again and its matrix unit: the buffer's stages,
@@ -43,6 +46,15 @@ class Unit:
                 raise UserError(f"unit {self.name}: {what} {value} must be 1 to {MOST_LANES}")
         if self.columns != 1 and self.kind != "matrix":
             raise UserError(f"unit {self.name}: only a matrix unit has columns")
+
+
+def constants_of(unit: str) -> str:
+    """Return the name of the FIFO that brings a unit the constants of a layer, from off chip.
+
+    >>> constants_of("fir")
+    'constants.fir'
+    """
+    return f"constants.{unit}"
 
 
 def weights_of(unit: Unit) -> str:
@@ -90,6 +102,8 @@ class Fifo:
 
     Where layers are not alike, each has tasks of its own. Between the same two units they then
     share one FIFO, whose name is `shared`; empty: this one is on its own.
+    `near`: its `depth` places are off chip, and so many beats stand on chip at either end; 0: all
+    of it is on chip.
     """
 
     name: str
@@ -100,6 +114,12 @@ class Fifo:
     width_bits: int
     depth: int
     shared: str = ""
+    near: int = 0
+
+    @property
+    def places_on_chip(self) -> int:
+        """Return the deepest memory that it has on chip."""
+        return self.near or self.depth
 
     @property
     def channel(self) -> str:
@@ -119,7 +139,8 @@ class Layout:
 
     A unit does its tasks in the order in which they stand here: those before the layers, then
     those of the block `layers` times, then those after. `per_token` tells that the block is done
-    once a token instead (a graph without layers).
+    once a token instead (a graph without layers). `sequences` are the sources and sinks whose
+    values are kept over a window, between segments.
     """
 
     name: str
@@ -127,6 +148,7 @@ class Layout:
     layers: int
     tasks: tuple[Task, ...]
     fifos: tuple[Fifo, ...]
+    sequences: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that names are unique and that FIFOs join tasks that are there."""
@@ -157,7 +179,9 @@ class Layout:
 class Ports:
     """Share the off-chip memory out: exact shares of its bandwidth, in parts of `parts`.
 
-    `prefetch_beats` is the depth of the FIFO between the memory and the matrix unit.
+    `prefetch_beats` is the depth of the FIFO between the memory and the matrix unit. `others` are
+    the parts of what else lives off chip, by name, all its reads and writes together: constants of
+    layers, windows, sequences, and FIFOs that are spilt.
     """
 
     memory: str
@@ -165,12 +189,15 @@ class Ports:
     weight_parts: int
     state_parts: int
     prefetch_beats: int
+    others: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
         """Check that no more is shared out than there is."""
-        used = self.weight_parts + 2 * self.state_parts
+        rest = sum(parts for _, parts in self.others)
+        used = self.weight_parts + 2 * self.state_parts + rest
         if self.weight_parts < 0 or self.state_parts < 0 or used > self.parts:
+            more = f" + {rest}" if rest else ""
             raise UserError(
-                f"ports of {self.memory}: {self.weight_parts} + 2 x {self.state_parts} parts are "
-                f"more than {self.parts}; share out less"
+                f"ports of {self.memory}: {self.weight_parts} + 2 x {self.state_parts}{more} parts "
+                f"are more than {self.parts}; share out less"
             )

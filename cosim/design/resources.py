@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from math import prod
 
+from cosim.design.choices import Choices
+from cosim.design.drawn import drawn_constants, window_bits
 from cosim.design.features import LUTRAM_DEPTH, TABLES
 from cosim.design.plan import Fifo, Place, Task, Unit
 from cosim.design.sketch import STAR, Sketch, SketchNode
@@ -125,8 +127,8 @@ def _buffered(sketch: Sketch, node: SketchNode) -> int:
 
 
 def fifo_cost(fifo: Fifo, machine: Machine) -> Resources:
-    """Return the blocks of a FIFO."""
-    return blocks(fifo.width_bits, fifo.depth, machine)
+    """Return the blocks of a FIFO; of one that is spilt, those at its maker's end."""
+    return blocks(fifo.width_bits, fifo.places_on_chip, machine)
 
 
 def stored_cost(
@@ -134,19 +136,24 @@ def stored_cost(
     units: Mapping[str, Unit],
     places: Mapping[str, Place],
     machine: Machine,
-    batch: int = 1,
+    choices: Choices,
 ) -> Resources:
     """Return the blocks of constants and states that are on chip, for all layers.
 
-    Every one of `batch` sequences has states and windows of its own.
+    Every one of a batch of sequences has states and windows of its own. Of constants that live off
+    chip, one layer's stay where they are needed again, by later steps or passes; of windows, one
+    layer's through the tokens of a prompt.
     Weights and the embedding have memories of their own; tables are counted with their chains.
     """
     # A matrix unit's memories are counted with it.
     lanes = tuple(units[t.unit].lanes for t in skeleton.tasks if units[t.unit].kind != "matrix")
-    key = ("stored", skeleton.tasks, lanes, places["states"], machine.logic, batch)
+    batch = choices.workload.batch
+    where = tuple(places.get(name, "chip") for name in ("states", "constants", "windows"))
+    holds = choices.keeps_constants, choices.keeps_states
+    key = ("stored", skeleton.tasks, lanes, where, holds, machine.logic, batch)
     found = skeleton.known.get(key)
     if not isinstance(found, Counter):
-        found = _stored_cost(skeleton, units, places, machine, batch)
+        found = _stored_cost(skeleton, units, where, holds, machine, batch)
         skeleton.known[key] = found
     return found
 
@@ -154,15 +161,21 @@ def stored_cost(
 def _stored_cost(
     skeleton: Skeleton,
     units: Mapping[str, Unit],
-    places: Mapping[str, Place],
+    places: tuple[Place, ...],
+    holds: tuple[bool, bool],
     machine: Machine,
     batch: int,
 ) -> Resources:
     sketch, total = skeleton.sketch, Counter[str]()
+    states, constants, windows = places
+    keeps_constants, keeps_windows = holds
     seen: set[str] = set()
     # By unit and operand, all layers behind one another: words, and the width of a word.
     memories: dict[tuple[str, str, int], list[int]] = {}
     for task in skeleton.tasks:
+        drawn = {d.operand: d.again for d in drawn_constants(skeleton, task)}
+        drawn = drawn if constants == "memory" else {}
+        away = windows == "memory" and window_bits(skeleton, task) > 0
         for name in task.nodes:
             node = sketch.node(name)
             if isinstance(node.op, Linear) or node.op.name in {"embed", *TABLES}:
@@ -173,11 +186,17 @@ def _stored_cost(
                 seen.add(operand)
                 type_ = sketch.types[operand]
                 decaying = operand in sketch.states and skeleton.kind(task) == "state"
-                if decaying and places["states"] == "memory":
+                if decaying and states == "memory":
+                    continue
+                if operand in drawn and not (drawn[operand] or keeps_constants):
+                    continue
+                is_window = away and operand in sketch.states
+                if is_window and not keeps_windows:
                     continue
                 # What all layers share, such as the table of a norm, is stored once.
                 own = task.part == "block" and operand.startswith(STAR)
                 turns = (sketch.layers if own else 1) * (batch if operand in sketch.states else 1)
+                turns = 1 if operand in drawn or is_window else turns
                 size = type_.size
                 if type_.size > prod(span_shape(sketch, node)):
                     # A window: all its taps of a lane are read at once.

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from cosim.design.account import count_resources, share_memory, what_binds
+from cosim.design.account import count_resources, what_binds
 from cosim.design.arrange import fifos_of
 from cosim.design.attention import widest_lanes
 from cosim.design.choices import Choices, Lanes
 from cosim.design.design import Design
 from cosim.design.graph_kind import GraphKind, graph_kinds
-from cosim.design.plan import STATE_FIFOS, Layout, Place, Unit
+from cosim.design.plan import PLACES, STATE_FIFOS, WINDOW_FIFOS, Layout, Place, Unit, constants_of
 from cosim.design.shapes import linear_shapes, state_bits, state_tasks
+from cosim.design.traffic import share_memory
 from cosim.design.workload import Workload
 from cosim.ir.errors import UserError
 from cosim.ir.model import Model
@@ -35,25 +36,31 @@ def sized_design(model: Model, machine: Machine, choices: Choices | Lanes) -> De
 def laid_out(model: Model, machine: Machine, kinds: list[GraphKind], choices: Choices) -> Design:
     """Lay a design out from the kinds of graphs that the choices ask for."""
     if choices.places is None:
-        places = default_places(kinds, machine, choices.workload.batch)
-        choices = replace(choices, places=tuple(places.items()))
+        chosen = default_places(kinds, machine, choices.workload.batch)
+        choices = replace(choices, places=tuple(chosen.items()))
     if model.is_causal:
         choices = replace(choices, window=1)
-    places = dict(choices.places or ())
+    given = dict(choices.places or ())
+    places: dict[str, Place] = {name: given.get(name, "chip") for name in PLACES}
+    choices = replace(choices, places=tuple(places.items()))
     units = _units(kinds, choices)
     layouts = tuple(
         Layout(k.skeleton.sketch.name, k.segments, k.skeleton.sketch.layers, k.skeleton.tasks,
-               fifos_of(k.skeleton, units, choices))
+               fifos_of(k.skeleton, units, choices), _sequences(model, k))
         for k in kinds
     )  # fmt: skip
     # Those of states are there where a search moves states off the chip and on again.
-    there = {f.channel for layout in layouts for f in layout.fifos} | set(STATE_FIFOS)
+    here = {f.channel for layout in layouts for f in layout.fifos}
+    drawn = {*STATE_FIFOS, *WINDOW_FIFOS, *map(constants_of, units)}
     for name, _ in choices.depths:
-        if name not in there:
+        if name not in here | drawn:
             raise UserError(
                 f"choices: no FIFO is called {name!r}; give a depth to one of the design"
             )
-    ports = share_memory(kinds, places, machine, choices)
+    for name in choices.spills:
+        if name not in here:
+            raise UserError(f"choices: no FIFO is called {name!r}; spill one of the design")
+    ports = share_memory(kinds, layouts, places, machine, choices)
     draft = Design(
         model.name, machine.name, choices, tuple(units.values()), layouts, places, ports,
         {}, machine.usable(), "",
@@ -76,9 +83,26 @@ def doing(design: Design, kinds: list[GraphKind], machine: Machine, workload: Wo
             f"{workload.batch}; make one for this batch"
         )
     choices = replace(design.choices, workload=workload)
-    ports = share_memory(kinds, design.places, machine, choices)
+    ports = share_memory(kinds, design.layouts, design.places, machine, choices)
     other = replace(design, choices=choices, ports=ports)
     return replace(other, binds=what_binds(other, kinds, machine))
+
+
+def _sequences(model: Model, kind: GraphKind) -> tuple[str, ...]:
+    """Return the sources and sinks whose values go from one segment to another over a window."""
+    sketch, makers = kind.skeleton.sketch, {s.name for s in model.segments}
+    used = {source for s in model.segments for source in s.wires.values()}
+    found: dict[str, None] = {}
+    for segment in model.segments:
+        if segment.name in kind.segments:
+            # Segments of one kind have the same inputs and outputs in the same order.
+            for name, own in zip(sketch.inputs, segment.graph.inputs, strict=True):
+                if segment.wires[own].rpartition(".")[0] in makers:
+                    found[f"source.{name}"] = None
+            for name, own in zip(sketch.outputs, segment.graph.outputs, strict=True):
+                if f"{segment.name}.{own}" in used:
+                    found[f"sink.{name}"] = None
+    return tuple(found)
 
 
 def _units(kinds: list[GraphKind], choices: Choices) -> dict[str, Unit]:

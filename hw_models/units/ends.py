@@ -4,6 +4,7 @@ A source pushes an input in beats, one a cycle; where the next token hangs on th
 waits for a word from every sink. A sink takes an output as it comes, and gives that word with its
 last beat. A switch passes a carried value on to the block's units: before the layers from what
 stands there, then from the layer before, and after the last layer to what follows.
+A source whose sequence is off chip pops a beat of it for each of its own; such a sink pushes one.
 """
 
 from __future__ import annotations
@@ -15,24 +16,26 @@ import numpy as np
 from cosim.design.plan import Unit
 from cosim.design.rows import Emission, Flow, Rows, lay_rows
 from hw_models.network import NOTHING, Program
-from hw_models.steps import encode
+from hw_models.steps import Draws, encode, taking
 
 
-def source(flow: Flow, unit: Unit, waits_for: Sequence[str]) -> Program:
+def source(flow: Flow, unit: Unit, waits_for: Sequence[str], draws: Draws | None = None) -> Program:
     """Return the firings of one token."""
     rows = lay_rows(-(-flow.task.span // unit.lanes), {}, flow.emissions(unit.lanes))
     first = np.zeros(rows.is_step.size, bool)
     first[0] = True
     waits = dict.fromkeys(waits_for, first)
-    return encode(Rows(waits, rows.pushes, rows.is_step), 1, flow.task.name)
+    rows = taking(Rows(waits, rows.pushes, rows.is_step), draws)
+    return encode(rows, 1, flow.task.name)
 
 
-def sink(flow: Flow, unit: Unit, tells: Sequence[str]) -> Program:
-    """Return the firings of one token."""
+def sink(flow: Flow, unit: Unit, tells: Sequence[str], into: str = "") -> Program:
+    """Return the firings of one token; `into`: the FIFO by which its sequence goes off chip."""
     rows = lay_rows(-(-flow.task.span // unit.lanes), flow.needs(unit.lanes), [])
     last = np.zeros(rows.is_step.size, bool)
     last[-1] = True
-    return encode(Rows(rows.pops, dict.fromkeys(tells, last), rows.is_step), 1, flow.task.name)
+    pushes = dict.fromkeys(tells, last) | ({into: rows.is_step} if into else {})
+    return encode(Rows(rows.pops, pushes, rows.is_step), 1, flow.task.name)
 
 
 def switch(flow: Flow, unit: Unit) -> tuple[Program, Program, Program]:

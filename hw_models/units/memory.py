@@ -7,6 +7,14 @@ as `cosim/machine/service.py` says and as the test bench of the wires plays it.
 `memory`       the embedding's row, then each linear task's weights in static order
 `state.read`   the decaying states, layer after layer, once they have been written a token ago
 `state.write`  the same states back
+`window.read`, `window.write`
+               the values that convolutions keep, likewise
+`constants.read.UNIT`
+               the constants of a unit's tasks, layer after layer, ahead of them
+`spill.write FIFO`, `spill.read FIFO`
+               the beats of a FIFO that is spilt, and the same back once they are written
+`sequence.write SINK`, `sequence.read SOURCE`
+               what segments hand on over a window
 """
 
 from __future__ import annotations
@@ -23,9 +31,8 @@ from cosim.machine import Pace, Port
 from hw_models.network import Firing, Program
 from hw_models.runs import burst_runs, pairs_of
 from hw_models.steps import encode
-from hw_models.units.state import STATE_IN, STATE_OUT
 
-STATE_WRITTEN = "state.written"
+STATE_WRITTEN, WINDOW_WRITTEN = "state.written", "window.written"
 BUFFER_STAGES = 2  # a block memory is written, and read
 
 
@@ -48,8 +55,8 @@ def paced(program: Program, pace: Pace) -> Program:
     return Program(kinds, index, found[2])
 
 
-def weights(task: str, into: str, beats: int, beat_bits: int, port: Port) -> Program:
-    """Return the firings that fetch the weights of one linear task into a FIFO."""
+def fetched(task: str, into: str, beats: int, beat_bits: int, port: Port) -> Program:
+    """Return the firings that fetch what is never written, such as weights, into a FIFO."""
     kind = Firing((), (into,), port.latency_cycles, task=task)
     return paced(Program.of((beats, kind)), port.pace(beat_bits))
 
@@ -98,15 +105,31 @@ def embedding(flow: Flow, unit: Unit, port: Port | None) -> Program:
     return paced(program, port.pace(max(f.width_bits for f in flow.out)))
 
 
-def read_states(task: str, beats: int, beat_bits: int, port: Port) -> Program:
-    """Return the firings that fetch the states of one task, once they are written."""
-    first = Firing((STATE_WRITTEN,), (STATE_IN,), port.latency_cycles, task=task)
+def read_back(
+    task: str, written: str, into: str, beats: int, beat_bits: int, port: Port
+) -> Program:
+    """Return the firings that fetch the states or windows of one task, once they are written."""
+    first = Firing((written,), (into,), port.latency_cycles, task=task)
     others = replace(first, pops=())
     return paced(Program.of((1, first), (beats - 1, others)), port.pace(beat_bits))
 
 
-def write_states(task: str, beats: int, beat_bits: int, port: Port) -> Program:
-    """Return the firings that store the states of one task."""
-    others = Firing((STATE_OUT,), task=task)
-    last = replace(others, pushes=(STATE_WRITTEN,))
+def write_back(
+    task: str, written: str, out: str, beats: int, beat_bits: int, port: Port
+) -> Program:
+    """Return the firings that store the states or windows of one task."""
+    others = Firing((out,), task=task)
+    last = replace(others, pushes=(written,))
     return paced(Program.of((beats - 1, others), (1, last)), port.pace(beat_bits))
+
+
+def stored(task: str, out: str, spilt: str, beats: int, beat_bits: int, port: Port) -> Program:
+    """Return the firings that store beats of a FIFO; each tells that it is there (`spilt`)."""
+    kind = Firing((out,), (spilt,) if spilt else (), task=task)
+    return paced(Program.of((beats, kind)), port.pace(beat_bits))
+
+
+def brought(task: str, spilt: str, into: str, beats: int, beat_bits: int, port: Port) -> Program:
+    """Return the firings that fetch each beat of a FIFO back once it is there."""
+    kind = Firing((spilt,), (into,), port.latency_cycles, task=task)
+    return paced(Program.of((beats, kind)), port.pace(beat_bits))

@@ -16,7 +16,7 @@ from dataclasses import replace
 from cosim.design.plan import STATE_FIFOS, Unit
 from cosim.design.rows import Flow, lay_rows
 from hw_models.network import Program
-from hw_models.steps import encode
+from hw_models.steps import Draws, encode, taking
 from hw_models.units import vector
 
 STATE_IN, STATE_OUT = STATE_FIFOS
@@ -29,6 +29,7 @@ def program(
     same_state_next: bool,
     reads: bool = True,
     writes: bool = True,
+    draws: Draws | None = None,
 ) -> Program:
     """Return the firings of one token.
 
@@ -36,6 +37,7 @@ def program(
     """
     steps = -(-flow.task.span // unit.lanes)
     rows = lay_rows(steps, flow.needs(unit.lanes), flow.emissions(unit.lanes))
+    rows = taking(rows, draws)
     latency = vector.stages(flow.skeleton, flow.task, unit)
     if off_chip and reads:
         rows = replace(rows, pops={**rows.pops, STATE_IN: rows.is_step})

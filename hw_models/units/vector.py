@@ -4,6 +4,7 @@ Row k takes elements k*lanes up to (k+1)*lanes of the span through all operators
 row a cycle; a row pops the beats that it is the first to need. A result leaves with the row that
 completes it. Operators that look at a group (its scale) or at the whole span (arg-max) delay what
 depends on them: the chain keeps those elements meanwhile and lets the beats out one a cycle.
+Where the constants of layers are off chip, a row pops a beat of those that it is the first to need.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from cosim.design.sketch import SketchNode
 from cosim.design.tasks import Skeleton
 from cosim.ops import GroupRead, GroupScale, GroupShift
 from hw_models.network import Program
-from hw_models.steps import encode
+from hw_models.steps import Draws, encode, taking
 
 
 def stages(skeleton: Skeleton, task: Task, unit: Unit) -> int:
@@ -31,11 +32,11 @@ def stages(skeleton: Skeleton, task: Task, unit: Unit) -> int:
     return max(depth.values()) + OUTPUT_STAGES
 
 
-def program(flow: Flow, unit: Unit) -> Program:
-    """Return the firings of one task."""
+def program(flow: Flow, unit: Unit, draws: Draws | None = None) -> Program:
+    """Return the firings of one task; `draws`: constants that it takes from the memory."""
     steps = -(-flow.task.span // unit.lanes)
     rows = lay_rows(steps, flow.needs(unit.lanes), flow.emissions(unit.lanes))
-    return encode(rows, stages(flow.skeleton, flow.task, unit), flow.task.name)
+    return encode(taking(rows, draws), stages(flow.skeleton, flow.task, unit), flow.task.name)
 
 
 def _operator_stages(skeleton: Skeleton, node: SketchNode, lanes: int) -> int:

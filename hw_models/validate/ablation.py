@@ -209,6 +209,8 @@ def convolution_blocks(model: Model, machine: Machine, choices: Choices) -> int:
     for kind in graph_kinds(model, choices.order, choices.fused, choices.matrix):
         whole = kind.skeleton
         rest = replace(whole, tasks=tuple(t for t in whole.tasks if whole.kind(t) != "fir"))
-        both = [stored_cost(s, units, design.places, machine)["uram"] for s in (whole, rest)]
+        both = [
+            stored_cost(s, units, design.places, machine, choices)["uram"] for s in (whole, rest)
+        ]
         count += both[0] - both[1]
     return count
