@@ -2,7 +2,10 @@
 
 Rules, in this order:
 1. Weights go on chip if they take at most half of the block memory, else they stream; decaying
-   states go on chip if they fit beside, else they stream too. All else is on chip.
+   states go on chip if they fit beside, else they stream too. All else is on chip, if some design
+   then fits. If none does, what binds is the chip's memory: constants of layers, windows, sequences
+   between segments, or several of them go off chip too, and at last the largest FIFOs are spilt;
+   of what then fits, the design estimated to be fastest is taken, and says why (`Design.reasons`).
 2. The matrix unit is as wide as the memory can feed it, or, with weights on chip, wide enough that
    its part of a turn is no longer than the chains' part.
 3. The state unit needs at most a third of a turn (it works while the second half of the input
@@ -11,30 +14,28 @@ Rules, in this order:
    the matrix unit is as many times wider; a prompt's turns have one tile or two. What is estimated
    to be fastest is taken. Weights on chip need no tiles: the passes of a turn follow one another.
 5. What is over budget is halved until all fits: where only memory is short, what is fetched ahead
-   of weights and then of states, else the largest user.
+   of weights and then of states, then FIFOs are spilt where that is allowed, else the largest user.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from itertools import product
+from itertools import combinations, product
 from math import ceil
 
 import numpy as np
 
-from cosim.design.account import cycles_alone
 from cosim.design.choices import DECODE, DEFAULT_WINDOW, Choices, Lanes
 from cosim.design.design import Design
+from cosim.design.drawn import drawing_tasks, window_tasks
 from cosim.design.graph_kind import GraphKind, graph_kinds
-from cosim.design.plan import STATE_FIFOS, Place, Unit
-from cosim.design.resources import Resources, stored_cost
+from cosim.design.plan import Place, Unit
 from cosim.design.shapes import LinearShape, linear_shapes, state_tasks
-from cosim.design.sized import default_places, laid_out
+from cosim.design.shrink import PREFETCH, Ask, Refused, estimate, shrunk
+from cosim.design.sized import default_places
 from cosim.design.workload import Workload
-from cosim.ir.errors import UserError
 from cosim.ir.model import Model
 from cosim.machine import Machine
 
@@ -44,8 +45,6 @@ MOST_CHAIN_LANES = 64
 MOST_COLUMNS = 256
 CHIP_STEPS = 128
 WINDOW_STEPS = 32
-PREFETCH = (64, 4096)
-SHALLOW_STATES = 128
 MOST_TILE, CHIP_PASSES = 64, 16
 
 
@@ -57,74 +56,73 @@ def default_design(
     Raise UserError where an operator has no unit, or where not even the smallest design fits.
     """
     kinds = graph_kinds(model)
+    ask = Ask(model, machine, kinds, workload, window)
     places = default_places(kinds, machine, workload.batch)
-    # Tokens that follow one another overlap in a window: the pace counts, not the latency.
-    steps = CHIP_STEPS if model.is_causal else WINDOW_STEPS
-    best: tuple[Fraction, Design] | None = None
-    refused: list[UserError] = []
-    for (tile, tiles), shallow in product(_tiles(workload, places), (False, True)):
-        start = Choices(
-            _lanes(kinds, places, machine, steps, tile), places=tuple(places.items()),
-            workload=workload, tile=tile, tiles=tiles, window=window,
-        )  # fmt: skip
-        try:
-            design = _shrunk(model, machine, kinds, start, shallow)
-        except UserError as error:
-            refused.append(error)
-            continue
-        cycles = _estimate(design, kinds, machine)
-        if best is None or cycles < best[0]:
-            best = cycles, design
+    best, refused = _best(ask, [places], spill=False)
     if best is None:
-        raise refused[-1]
-    return best[1]
+        first, further = refused[-1], list(_further(kinds, model, places))
+        for spill in (False, True):
+            best, refused = _best(ask, further, spill)
+            if best is not None:
+                break
+        if best is not None:
+            best = replace(best, reasons=(_reason(best, places, first),))
+    if best is None:
+        raise refused[-1].error(ask)
+    return best
 
 
-def _shrunk(
-    model: Model, machine: Machine, kinds: list[GraphKind], choices: Choices, shallow: bool
-) -> Design:
-    """Shrink what takes most until a design fits; raise UserError where none does.
+def _best(
+    ask: Ask, choices: Sequence[Mapping[str, Place]], spill: bool
+) -> tuple[Design | None, list[Refused]]:
+    """Return the design that is estimated to be fastest, for some choices of places.
 
-    `shallow` allows FIFOs of states that are shorter than a layer's.
+    `spill` allows FIFOs that go through the memory.
     """
-    while True:
-        design = laid_out(model, machine, kinds, choices)
-        over = {
-            n: u - design.budget[n] for n, u in design.resources.items() if u > design.budget[n]
-        }
-        if not over:
-            return design
-        smaller = _smaller(choices, over, _state_beats(design, kinds) if shallow else 0)
-        if smaller is None:
-            name, by = max(over.items(), key=lambda item: item[1] / max(design.budget[item[0]], 1))
-            fixed = _fixed(design, kinds, machine)[name]
-            load = f" ({choices.workload.text()})" if choices.workload != DECODE else ""
-            raise UserError(
-                f"machine {machine.name} is too small for {model.name}{load}: the smallest design "
-                f"needs {design.resources[name]:,} {name.upper()}, {by:,} more than the "
-                f"{design.budget[name]:,} it may use"
-                + (f" ({fixed:,} for windows, tables and constants alone)" if fixed else "")
-                + "; choose a larger machine or a smaller model"
-                + (" or batch" if choices.workload.batch > 1 else "")
-            )
-        choices = smaller
+    # Tokens that follow one another overlap in a window: the pace counts, not the latency.
+    steps = CHIP_STEPS if ask.model.is_causal else WINDOW_STEPS
+    best: tuple[Fraction, Design] | None = None
+    refused: list[Refused] = []
+    for places in choices:
+        for (tile, tiles), shallow in product(_tiles(ask.workload, places), (False, True)):
+            start = Choices(
+                _lanes(ask.kinds, places, ask.machine, steps, tile), places=tuple(places.items()),
+                workload=ask.workload, tile=tile, tiles=tiles, window=ask.window,
+            )  # fmt: skip
+            found = shrunk(ask, start, shallow, spill, best[0] if best else None)
+            if isinstance(found, Refused):
+                refused.append(found)
+            elif found is not None:
+                best = estimate(found, ask.kinds, ask.machine), found
+    return (None if best is None else best[1]), refused
 
 
-def _state_beats(design: Design, kinds: list[GraphKind]) -> int:
-    """Return the depth of the FIFOs of states where no choice says it; 0: there are none."""
-    if design.places["states"] == "chip":
-        return 0
-    tasks = [t for k in kinds for t, _ in state_tasks(k.skeleton)]
-    return max((-(-t.span // design.unit(t.unit).lanes) for t in tasks), default=0)
+def _further(
+    kinds: list[GraphKind], model: Model, places: Mapping[str, Place]
+) -> Iterator[dict[str, Place]]:
+    """Give further places: what else the model has goes off chip, little first."""
+    there = {
+        "constants": any(drawing_tasks(k.skeleton) for k in kinds),
+        "windows": any(window_tasks(k.skeleton) for k in kinds),
+        "sequences": not model.is_causal,
+    }
+    names = [name for name, is_there in there.items() if is_there]
+    for count in range(1, len(names) + 1):
+        for chosen in combinations(names, count):
+            yield {**places, **dict.fromkeys(chosen, "memory")}
+    if "chip" in places.values():
+        # Where weights or states are small and on chip, what is beside them may yet be too much.
+        yield {**dict.fromkeys(places, "memory"), **dict.fromkeys(names, "memory")}
 
 
-def _fixed(design: Design, kinds: list[GraphKind], machine: Machine) -> Resources:
-    """Return the memories that no choice takes off the chip, at these widths."""
-    total: Resources = Counter()
-    for kind in kinds:
-        stored = stored_cost(kind.skeleton, design.by_name, design.places, machine, design.choices)
-        total += Counter({k: v * len(kind.segments) for k, v in stored.items()})
-    return total
+def _reason(design: Design, places: Mapping[str, Place], first: Refused) -> str:
+    """Say why something went off chip."""
+    moved = [n for n, p in design.places.items()
+             if p == "memory" and places.get(n, "chip") == "chip"]  # fmt: skip
+    spilt = len(design.choices.spills)
+    moved += [f"{spilt} FIFO{'s' if spilt > 1 else ''}"] if spilt else []
+    listed = " and ".join([", ".join(moved[:-1]), moved[-1]] if moved[1:] else moved)
+    return f"{listed} off chip, for with them on chip the smallest design needs {first.text}"
 
 
 def _tiles(workload: Workload, places: Mapping[str, Place]) -> list[tuple[int, int]]:
@@ -137,23 +135,6 @@ def _tiles(workload: Workload, places: Mapping[str, Place]) -> list[tuple[int, i
     counts = (1, 2) if workload.is_prompt else (1,)
     found = {(tile, min(n, -(-most // tile))) for tile in sizes for n in counts}
     return sorted(found, reverse=True)
-
-
-def _estimate(design: Design, kinds: list[GraphKind], machine: Machine) -> Fraction:
-    """Estimate the cycles of a token: what binds alone, or what cannot go on at a time.
-
-    With one tile a turn, the matrix unit waits for the recurrence and the other way round; with
-    shallow FIFOs of states, both wait at worst until these are read and written.
-    """
-    costs = cycles_alone(design, kinds, machine)
-    units = {n.removeprefix("unit "): c for n, c in costs.items() if n.startswith("unit ")}
-    alone = max(costs.values())
-    if design.choices.depths:
-        alone += sum(2 * c for n, c in costs.items() if n.startswith("states from"))
-    if design.choices.passes == 1 or design.choices.tiles > 1:
-        return alone
-    in_turn = sum(c for n, c in units.items() if n.split(".")[0] in {"matrix", "state"})
-    return max(alone, Fraction(in_turn))
 
 
 def _lanes(
@@ -228,38 +209,3 @@ def _matrix_size(
 def _power_of_two(value: float) -> int:
     """Return the smallest power of two that is at least value, and at least 1."""
     return 1 << max(0, ceil(value) - 1).bit_length()
-
-
-def _smaller(choices: Choices, over: Mapping[str, int], state_beats: int) -> Choices | None:
-    """Shrink what takes most of what is short; return None where all is at its smallest.
-
-    `state_beats`: the depth of the FIFOs of states that live off chip; 0: they keep it.
-    """
-    lanes = choices.lanes
-    memory_only = not {"lut", "ff", "dsp"} & set(over)
-    if memory_only and lanes.prefetch > PREFETCH[0]:
-        return replace(choices, lanes=replace(lanes, prefetch=lanes.prefetch // 2))
-    depth = dict(choices.depths).get(STATE_FIFOS[0], state_beats)
-    if memory_only and depth > SHALLOW_STATES:
-        # Their port then idles while the state unit does; half as deep costs nothing to 30 %.
-        return replace(choices, depths=tuple((name, depth // 2) for name in STATE_FIFOS))
-    narrower = _narrower(lanes)
-    return None if narrower is None else replace(choices, lanes=narrower)
-
-
-def _narrower(lanes: Lanes) -> Lanes | None:
-    """Shrink the largest unit; return None where all are at their smallest."""
-    sizes = {
-        "rows": lanes.rows * lanes.columns,
-        "state": 8 * lanes.state,
-        "chain": 64 * lanes.chain,
-    }
-    for name in sorted(sizes, key=lambda n: -sizes[n]):
-        value = getattr(lanes, name)
-        if value > 1:
-            return replace(
-                lanes, **{name: value // 2 if name != "rows" else max(1, value * 4 // 5)}
-            )
-    if lanes.columns > 1:
-        return replace(lanes, columns=lanes.columns // 2)
-    return None

@@ -19,7 +19,8 @@ class Design:
     (`states`), the other constants of layers (`constants`), windows of convolutions (`windows`) and
     what segments hand on over a window (`sequences`) live; tables and shifts are on chip.
     `resources` and `binds` explain the choice; they follow from the rest. `outside` says which
-    units' LUT and FF are estimated from outside the sample that the estimates were fitted to.
+    units' LUT and FF are estimated from outside the sample that the estimates were fitted to,
+    `reasons` why some of it was put off chip.
     """
 
     model: str
@@ -33,6 +34,7 @@ class Design:
     budget: Mapping[str, int]
     binds: str
     outside: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that every task has its unit."""
@@ -85,6 +87,7 @@ class Design:
             f"states; {p.prefetch_beats} beats ahead"
         )
         lines += [f"  {p.memory}: {n} of {p.parts} for {name}" for name, n in p.others]
+        lines += [f"  {reason}" for reason in self.reasons]
         for name, used in self.resources.items():
             lines.append(f"  {name} {used} of {self.budget[name]}")
         lines += [f"  LUT and FF extrapolated: {mark}" for mark in self.outside]
