@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from cosim.design import Choices, Design
+from cosim.design.account import drawn_depths
 from cosim.design.plan import STATE_FIFOS
 from cosim.design.resources import memory_blocks
 from cosim.design.shapes import state_bits, state_tasks
@@ -103,9 +104,12 @@ def with_depth(choices: Choices, name: str, depth: int) -> Choices:
 
 def depths_of(evaluator: Evaluator, design: Design) -> dict[str, int]:
     """Return the depth of every FIFO that `with_depth` can change."""
-    found = {f.channel: f.depth for layout in design.layouts for f in layout.fifos}
+    # Of a FIFO that is spilt, the places at either end; those off chip hold whole values.
+    found = {f.channel: f.places_on_chip for layout in design.layouts for f in layout.fifos}
     given = dict(design.choices.depths)
     for kind in evaluator.kinds(design.choices):
+        drawn = drawn_depths(design, kind.skeleton)
+        found |= {name: depth for name, (depth, _) in drawn.items()}
         for task, _ in state_tasks(kind.skeleton):
             if design.places["states"] == "memory":
                 beats = -(-task.span // design.unit(task.unit).lanes)
@@ -131,6 +135,8 @@ def _by_cost(evaluator: Evaluator, design: Design) -> list[tuple[str, int]]:
     budget = design.budget
     widths = {f.channel: f.width_bits for layout in design.layouts for f in layout.fifos}
     for kind in evaluator.kinds(design.choices):
+        drawn = drawn_depths(design, kind.skeleton)
+        widths |= {name: width for name, (_, width) in drawn.items()}
         for task, _ in state_tasks(kind.skeleton):
             lanes = design.unit(task.unit).lanes
             bits = -(-state_bits(kind.skeleton, task) // -(-task.span // lanes))

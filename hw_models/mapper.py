@@ -2,7 +2,8 @@
 
 The search starts from the rules of `cosim.design.default_design` and climbs: of all single moves
 (a width up or down, a matrix unit of another shape, one for all projections or one for each,
-another order of rows, a place, more weights ahead, more or fewer tokens to a fetch of weights) it
+another order of rows, a place, a FIFO spilt, more weights ahead, more or fewer tokens to a fetch of
+weights) it
 takes the best that keeps the budget, until none gains `WORTH`; then of all pairs of moves of two
 widths (what one gives up, the other may take). At last the FIFOs are sized
 (`hw_models/depths.py`). What it finds is the best among its neighbours, not proved the best of all.
@@ -18,6 +19,7 @@ from cosim.design import Choices, Design, Workload, default_design
 from cosim.design.choices import DECODE, Order, Sharing
 from cosim.design.plan import Place
 from cosim.design.shapes import linear_shapes
+from cosim.design.shrink import spillable
 from cosim.design.traffic import moved_bits
 from cosim.ir.errors import UserError
 from cosim.ir.model import Model
@@ -122,6 +124,7 @@ class Mapped:
         if max(tiles) > 1:
             lines.append(f"  weights fetched once for {max(tiles)}, {len(tiles)} tiles a turn")
         lines += [f"  {n} {u:,} of {p.budget[n]:,}" for n, u in p.resources.items()]
+        lines += [f"  {reason}" for reason in self.design.reasons]
         lines += [f"  LUT and FF extrapolated: {mark}" for mark in self.design.outside]
         lines.append(f"  {self.evaluated} designs evaluated; taken, one after another:")
         lines += [f"    {t.move}: {t.verdict}" for t in self.steps]
@@ -164,8 +167,8 @@ class _Search:
         """Climb until no move gains, then size the FIFOs."""
         goal = self.goal
         load = goal.workload
-        at = default_design(self.evaluator.model, self.machine, workload=load).choices
-        at = self._shrunk_to_budget(at)
+        start = default_design(self.evaluator.model, self.machine, workload=load)
+        at = self._shrunk_to_budget(start.choices)
         steps: list[Tried] = []
         while len(steps) < MOST_MOVES:
             step = self._best(at, self._moves(at)) or self._best(at, self._pairs(at))
@@ -186,7 +189,8 @@ class _Search:
             steps.append(Tried("smallest FIFOs", self._merit(sized), self._change(at, sized)))
             at = sized
         design = self.evaluator.design(at)
-        design = replace(design, budget=self.budget)
+        kept = (at.places, at.spills) == (start.choices.places, start.choices.spills)
+        design = replace(design, budget=self.budget, reasons=start.reasons if kept else ())
         return Mapped(
             goal, design, replace(self._point(at), budget=self.budget), tuple(steps), refused,
             len(self.seen), self._bound(design), self._products(design),
@@ -303,6 +307,17 @@ class _Search:
             other: Place = "memory" if place == "chip" else "chip"
             places = dict(at.places or ()) | {name: other}
             yield f"{name} in {other}", replace(at, places=tuple(places.items()))
+        yield from self._spills(at)
+
+    def _spills(self, at: Choices) -> Iterator[tuple[str, Choices]]:
+        """Spill the FIFO that takes most memory blocks, or let one that is spilt stay on chip."""
+        name = spillable(self.evaluator.design(at), self.evaluator.kinds(at), self.machine)
+        if name:
+            yield f"spill {name}", replace(at, spills=(*at.spills, name))
+        for name in at.spills:
+            rest = tuple(n for n in at.spills if n != name)
+            depths = tuple((n, d) for n, d in at.depths if n != name)
+            yield f"{name} on chip", replace(at, spills=rest, depths=depths)
 
     def _tiles(self, at: Choices) -> Iterator[tuple[str, Choices]]:
         """Give other tiles: twice or half as many tokens to a fetch, or tiles to a turn."""

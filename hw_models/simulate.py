@@ -262,6 +262,7 @@ def _notes(machine: Machine, model: Model, design: Design) -> tuple[str, ...]:
         f"power of {machine.power.boundary}",
         f"logic priced by {energy.table}, {carried}",
         _resource_note(design),
+        *design.reasons,
         _context_note(model, design.choices.workload),
     )
 

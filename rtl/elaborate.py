@@ -69,6 +69,13 @@ def elaborate(model: Model, design: Design) -> Elaboration:
             f"design of {design.model}: made for {c.workload.phase} of {c.workload.batch} "
             f"sequences in tiles of {c.tile}; wires are built for one sequence, token by token"
         )
+    away = [n for n in ("constants", "windows", "sequences") if design.places[n] == "memory"]
+    away += [f"FIFO {name!r}" for name in c.spills]
+    if away:
+        raise UserError(
+            f"design of {design.model}: {', '.join(away)} off chip; wires are built for these on "
+            "chip: choose places with them there, or a larger machine"
+        )
     plans = unit_plans(model, design)
     weights: dict[str, int] = {}
     if design.places["weights"] == "memory":

@@ -59,17 +59,14 @@ def default_design(
     ask = Ask(model, machine, kinds, workload, window)
     places = default_places(kinds, machine, workload.batch)
     best, refused = _best(ask, [places], spill=False)
-    if best is None:
-        first, further = refused[-1], list(_further(kinds, model, places))
-        for spill in (False, True):
-            best, refused = _best(ask, further, spill)
-            if best is not None:
-                break
+    if best is not None:
+        return best
+    first, further = refused[-1], list(_further(kinds, model, places))
+    for spill in (False, True):
+        best, refused = _best(ask, further, spill)
         if best is not None:
-            best = replace(best, reasons=(_reason(best, places, first),))
-    if best is None:
-        raise refused[-1].error(ask)
-    return best
+            return replace(best, reasons=(_reason(best, places, first),))
+    raise (refused or [first])[-1].error(ask)
 
 
 def _best(

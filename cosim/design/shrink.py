@@ -87,16 +87,14 @@ def shrunk(
         if not over:
             return design
         beats = _state_beats(design, kinds) if shallow else 0
-        smaller = _smaller(
-            choices, over, beats, _spillable(design, kinds, machine) if spill else ""
-        )
+        smaller = _smaller(choices, over, beats, spillable(design, kinds, machine) if spill else "")
         if smaller is None:
             name, by = max(over.items(), key=lambda item: item[1] / max(design.budget[item[0]], 1))
             return Refused(design, name, by)
         choices = smaller
 
 
-def _spillable(design: Design, kinds: list[GraphKind], machine: Machine) -> str:
+def spillable(design: Design, kinds: list[GraphKind], machine: Machine) -> str:
     """Return the FIFO that frees most memory blocks if it is spilt; empty: there is none."""
     shares: dict[str, float] = {}
     for kind, layout in zip(kinds, design.layouts, strict=True):
@@ -141,11 +139,12 @@ def estimate(design: Design, kinds: list[GraphKind], machine: Machine) -> Fracti
         alone += sum(2 * c for n, c in costs.items() if n.startswith("states from"))
     if design.choices.passes == 1 or design.choices.tiles > 1:
         return alone
-    in_turn = sum(c for n, c in units.items() if n.split(".")[0] in {"matrix", "state"})
+    both = {"matrix", "state"}
+    in_turn = sum((c for n, c in units.items() if n.split(".")[0] in both), Fraction(0))
     if design.choices.depths and design.ports.others:
         # Nothing of them is there before the state unit begins.
         in_turn += sum(c for n, c in costs.items() if n.startswith("states from"))
-    return max(alone, Fraction(in_turn))
+    return max(alone, in_turn)
 
 
 def _smaller(

@@ -83,7 +83,8 @@ class Simulated:
             coverage.table((self.coverage,)),
             latency.speed_table((self.speed,)),
             *beside,
-            workload.table(self.phases, self.first_token_s, self.notes[-2:]),
+            # Behind those on power, prices and resources.
+            workload.table(self.phases, self.first_token_s, self.notes[3:]),
             budget.table(self.budget),
             latency.units_table(self.units),
             stalls_table(self.stalls),

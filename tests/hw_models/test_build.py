@@ -137,7 +137,7 @@ def test_a_port_gives_its_exact_share_of_the_bandwidth():
     """28 of 32 parts of 10426 2/3 bits a cycle: a beat of 10240 bits takes 1.12 cycles."""
     rate = Fraction(31280, 3) * Fraction(28, 32)
     port = Port(rate, 45, Fraction(64 * 64 * 28))
-    program = memory.weights("w", "weights", 3000, 10240, port)
+    program = memory.fetched("w", "weights", 3000, 10240, port)
     assert program.firings == 3000
     assert program.busy_cycles == ceil(3000 * Fraction(10240) / rate) == 3368
 

@@ -29,25 +29,27 @@ def starts(program: Program) -> list[int]:
 def test_every_beat_is_served_in_its_cycle(port, beats):
     pace = port.pace(512)
     expected = [pace.cycle(k) for k in range(beats)]
-    weights = memory.weights("w", "into", beats, 512, port)
-    reads, writes = (f("s", beats, 512, port) for f in (memory.read_states, memory.write_states))
+    weights = memory.fetched("w", "into", beats, 512, port)
+    told = "state.written"
+    reads = memory.read_back("s", told, "state.in", beats, 512, port)
+    writes = memory.write_back("s", told, "state.out", beats, 512, port)
     for program in (weights, reads, writes):
         assert starts(program) == expected
         assert program.busy_cycles == pace.free(beats)
         assert program.firings == beats
     assert weights.beats("into", pushed=True) == beats
-    assert reads.beats(memory.STATE_IN, pushed=True) == beats
-    assert reads.beats(memory.STATE_WRITTEN, pushed=False) == 1
-    assert writes.beats(memory.STATE_OUT, pushed=False) == beats
-    assert writes.beats(memory.STATE_WRITTEN, pushed=True) == 1
+    assert reads.beats("state.in", pushed=True) == beats
+    assert reads.beats(told, pushed=False) == 1
+    assert writes.beats("state.out", pushed=False) == beats
+    assert writes.beats(told, pushed=True) == 1
 
 
 def test_the_first_read_waits_for_what_was_written_and_the_last_write_says_so():
     port = PORTS[0]
-    reads = memory.read_states("s", 20, 512, port)
-    writes = memory.write_states("s", 20, 512, port)
-    assert reads.kinds[reads.index[0]].pops == (memory.STATE_WRITTEN,)
-    assert writes.kinds[writes.index[-1]].pushes == (memory.STATE_WRITTEN,)
+    reads = memory.read_back("s", "told", "in", 20, 512, port)
+    writes = memory.write_back("s", "told", "out", 20, 512, port)
+    assert reads.kinds[reads.index[0]].pops == ("told",)
+    assert writes.kinds[writes.index[-1]].pushes == ("told",)
 
 
 @pytest.mark.parametrize("port", PORTS)
@@ -55,7 +57,7 @@ def test_a_taker_that_is_always_ready_sees_the_pattern_and_the_latency(port):
     """A task of n beats, solved: the last is taken `latency` cycles after it is served."""
     beats = 500
     taker = Actor("taker", before=Program.of((beats, Firing(("into",), (), 1, task="t"))))
-    maker = Actor("port", before=memory.weights("w", "into", beats, 512, port))
+    maker = Actor("port", before=memory.fetched("w", "into", beats, 512, port))
     timing = solve(Network((maker, taker), {"into": Channel(beats)}))
     last = port.pace(512).cycle(beats - 1)
     assert timing.finish("taker")[0] == last + port.latency_cycles + 1
@@ -64,14 +66,14 @@ def test_a_taker_that_is_always_ready_sees_the_pattern_and_the_latency(port):
 
 def test_runs_are_few():
     """Two to a burst, however long the task: 2 000 000 beats in bursts of 64."""
-    program = memory.weights("w", "into", 2_000_000, 512, Port(Fraction(400), 9, Fraction(32_768)))
+    program = memory.fetched("w", "into", 2_000_000, 512, Port(Fraction(400), 9, Fraction(32_768)))
     assert program.times.size <= 2 * -(-2_000_000 // 64)
     assert len(program.kinds) <= 4
 
 
 def double_buffered(beats, uses, tile, port, depth):
     """Time port, double buffer and a taker that is always ready."""
-    fill = memory.weights("w", "fill", beats, 512, port)
+    fill = memory.fetched("w", "fill", beats, 512, port)
     buffer = memory.reused("w", "fill", "out", beats, uses, tile)
     take = Program.of((beats * uses, Firing(("out",), (), 1, task="t")))
     actors = (Actor("port", before=fill), Actor("buffer", before=buffer),

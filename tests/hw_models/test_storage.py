@@ -57,7 +57,7 @@ def test_rows_say_where_things_live_and_stand_in_order():
     assert {r.place for r in rows} == {"chip"}
     away = replace(design, places=dict.fromkeys(design.places, "memory"))
     moved = {r.purpose for r in account(model, away) if r.place == "memory"}
-    assert moved == {"weights", "embedding", "states"}
+    assert moved == {"weights", "embedding", "states", "constants", "windows"}
 
 
 def test_sequences_of_a_window_are_written_once_and_read_by_each_that_is_wired_to_them():
