@@ -31,7 +31,7 @@ from cosim.design.choices import DECODE, DEFAULT_WINDOW, Choices, Lanes
 from cosim.design.design import Design
 from cosim.design.drawn import drawing_tasks, window_tasks
 from cosim.design.graph_kind import GraphKind, graph_kinds
-from cosim.design.plan import Place, Unit
+from cosim.design.plan import PLACES, Place, Unit
 from cosim.design.shapes import LinearShape, linear_shapes, state_tasks
 from cosim.design.shrink import PREFETCH, Ask, Refused, estimate, shrunk
 from cosim.design.sized import default_places
@@ -62,8 +62,10 @@ def default_design(
     if best is not None:
         return best
     first, further = refused[-1], list(_further(kinds, model, places))
-    for spill in (False, True):
-        best, refused = _best(ask, further, spill)
+    # Where weights or states are small and on chip, what is beside them may yet be too much.
+    all_off: dict[str, Place] = dict.fromkeys(PLACES, "memory")
+    for tried, spill in ((further, False), ([all_off], False), ([*further, all_off], True)):
+        best, refused = _best(ask, tried, spill)
         if best is not None:
             return replace(best, reasons=(_reason(best, places, first),))
     raise (refused or [first])[-1].error(ask)
@@ -107,15 +109,13 @@ def _further(
     for count in range(1, len(names) + 1):
         for chosen in combinations(names, count):
             yield {**places, **dict.fromkeys(chosen, "memory")}
-    if "chip" in places.values():
-        # Where weights or states are small and on chip, what is beside them may yet be too much.
-        yield {**dict.fromkeys(places, "memory"), **dict.fromkeys(names, "memory")}
 
 
 def _reason(design: Design, places: Mapping[str, Place], first: Refused) -> str:
     """Say why something went off chip."""
-    moved = [n for n, p in design.places.items()
-             if p == "memory" and places.get(n, "chip") == "chip"]  # fmt: skip
+    there = [k for k in design.places if k != "sequences" or design.window > 1]
+    moved = [n for n in there
+             if design.places[n] == "memory" and places.get(n, "chip") == "chip"]  # fmt: skip
     spilt = len(design.choices.spills)
     moved += [f"{spilt} FIFO{'s' if spilt > 1 else ''}"] if spilt else []
     listed = " and ".join([", ".join(moved[:-1]), moved[-1]] if moved[1:] else moved)

@@ -1,4 +1,4 @@
-"""Constants, windows, sequences and FIFOs off chip: bytes by hand, times by the event simulation."""
+"""Constants, windows, sequences and FIFOs off chip: bytes by hand, times by event simulation."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from cosim.design import Choices, Lanes, Workload, default_design, graph_kinds, sized_design
 from cosim.design.arrange import can_spill
 from cosim.design.plan import PLACES
+from cosim.design.resources import blocks, stored_cost
 from cosim.design.traffic import moved_bits
 from cosim.design.workload import tiles_of
 from cosim.ir.errors import UserError
@@ -150,14 +151,13 @@ def test_every_byte_off_chip_is_an_operators_takes_a_beat_and_costs_its_energy()
     network = build_network(kind.skeleton, design.layouts[0], design, VCK190)
     ports = {a.name: a for a in network.actors}
     for name in spills:
-        fifo = next(f for f in design.layouts[0].fifos if f.channel == name)
-        layers = 3 if fifo.maker.startswith("layers.") else 1
-        sent = next(by.channel for by in on_chip.layouts[0].fifos if by.channel == name)
-        maker = next(a for a in network.actors if a.beats(sent, pushed=True))
-        beats = maker.beats(sent, pushed=True)
         write, read = ports[f"spill.write {name}"], ports[f"spill.read {name}"]
+        (maker,) = (a for a in network.actors if a.beats(name, pushed=True))
+        beats = maker.beats(name, pushed=True)
         assert write.beats(name, pushed=False) == read.beats(f"{name}.back", pushed=True) == beats
-        assert beats % layers == 0
+        # Each beat is fetched only when it is there.
+        assert write.beats(f"{name}.spilt", pushed=True) == beats
+        assert read.beats(f"{name}.spilt", pushed=False) == beats
 
 
 def test_a_memory_that_is_slow_to_bring_taps_holds_the_convolution_up():
@@ -210,7 +210,7 @@ def test_sequences_off_chip_are_the_same_bytes_elsewhere_and_cost_time():
 
 
 def test_a_window_that_no_chip_holds_goes_to_the_memory():
-    """A run of 4096 tokens on a board of 40 BRAM: its sequences live off chip, and it says so."""
+    """8192 tokens on a board of 110 BRAM: sequences live off chip, and the design says so."""
     model = graphs.typeseg(layers=1)
     machine = load_machine("zcu102")
     small = replace(machine, logic=replace(machine.logic, brams=110))
@@ -220,19 +220,32 @@ def test_a_window_that_no_chip_holds_goes_to_the_memory():
     assert default_design(model, machine, window=8192).places["sequences"] == "chip"
 
 
-def test_one_layer_of_constants_stays_where_passes_share_it():
-    """Of 64 layers of taps on chip: all, none, or one layer's, by places and by passes."""
+def test_one_layer_of_taps_stays_where_passes_share_it():
+    """Of a FIR unit's taps and biases on chip: all layers', none, or one layer's for two passes."""
     model = graphs.mamba2_27b()
-    base = default_design(model, U280).choices
-    used = []
-    for places, batch in ((("chip",), 1), (("memory",), 1), (("memory",), 2)):
-        chosen = tuple((dict(base.places) | {"constants": places[0]}).items())
-        load = Workload(batch=batch)
-        design = sized_design(model, U280, replace(base, places=chosen, workload=load))
-        # The windows of a batch are more as well.
-        design = replace(design, choices=design.choices)
-        used.append(design.resources["bram"] * 36 + design.resources["uram"] * 288)
-    assert used[1] < used[0]
+    (kind,) = graph_kinds(model)
+    whole = kind.skeleton
+    fir = replace(whole, tasks=tuple(t for t in whole.tasks if whole.kind(t) == "fir"))
+    base = default_design(model, U280)
+    units = {u.name: replace(u, lanes=8) for u in base.units}
+
+    def stored(constants, batch, **other):
+        places = {"states": "memory", "constants": constants, "windows": "memory"}
+        choices = replace(base.choices, workload=Workload(batch=batch), **other)
+        return stored_cost(fir, units, places, U280, choices)
+
+    def blocks_of(layers):
+        beats = layers * 5376 // 8
+        return blocks(8 * 4 * 18, beats, U280) + blocks(8 * 32, beats, U280)
+
+    assert stored("chip", 1) == stored("chip", 2) == blocks_of(64)
+    assert stored("memory", 1) == {}
+    assert stored("memory", 2) == blocks_of(1)
+    # A prompt's windows stay too, from a turn's first token to its last.
+    prompt = replace(base.choices, workload=Workload("prefill", 8), tile=4)
+    away = dict.fromkeys(("states", "constants", "windows"), "memory")
+    kept = stored_cost(fir, units, away, U280, prompt)
+    assert kept == blocks_of(1) + blocks(8 * 4 * 12, 5376 // 8, U280)
 
 
 def test_depths_at_the_memory_can_be_chosen():
@@ -255,29 +268,17 @@ def test_depths_at_the_memory_can_be_chosen():
     assert network.channels[name].depth == network.channels[f"{name}.back"].depth == 3
 
 
-BAD = [
-    (lambda d: away(d, spills=("a -> b",)), "no FIFO is called 'a -> b'; spill one of the design"),
-    (
-        lambda d: away(d, spills=("lm_head.acc -> next",)),
-        None,
-    ),
-    (
-        lambda d: away(d, spills=("logits -> sink.logits",)),
-        "only what two units of one part of the graph hand on can spill; choose another",
-    ),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("make", "sentence"), BAD)
-def test_what_cannot_spill_is_refused(make, sentence):
+def test_what_cannot_spill_is_refused():
     model = graphs.small_mamba2()
     design = default_design(model, VCK190)
-    if sentence is None:
-        assert sized_design(model, VCK190, make(design)).choices.spills
-        return
-    with pytest.raises(UserError) as caught:
-        sized_design(model, VCK190, make(design))
-    assert sentence in str(caught.value)
+    ends = next(f.channel for f in design.layouts[0].fifos if f.taker.startswith("sink."))
+    for name, sentence in (
+        ("a -> b", "no FIFO is called 'a -> b'; spill one of the design"),
+        (ends, "only what two units of one part of the graph hand on can spill; choose another"),
+    ):
+        with pytest.raises(UserError) as caught:
+            sized_design(model, VCK190, away(design, spills=(name,)))
+        assert sentence in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["constants", "windows"])
