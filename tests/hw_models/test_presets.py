@@ -95,9 +95,22 @@ def test_every_machine_prices_every_model_recipe_and_workload(name, size, recipe
     assert told == pytest.approx(moved, rel=1e-12)
 
 
+def test_where_that_is_not_enough_fifos_spill():
+    """A kv260 of 60 BRAM and 2 URAM: what two units hand on goes through the memory."""
+    machine, model = load_machine("kv260"), published("mamba2-2.7b")
+    small = replace(machine, logic=replace(machine.logic, brams=60, urams=2))
+    found = simulate(model, small)
+    spilt = len(found.design.choices.spills)
+    assert spilt > 1
+    assert f"constants, windows and {spilt} FIFOs off chip, for with" in found.design.reasons[0]
+    (row,) = (s for s in account(model, found.design) if s.purpose == "spills")
+    assert row.read_bytes == row.written_bytes > 0
+    assert found.tokens_per_second < simulate(model, machine).tokens_per_second
+
+
 def test_a_machine_that_is_truly_too_small_is_refused_in_a_sentence():
     machine = load_machine("kv260")
-    logic = replace(machine.logic, brams=60, urams=2)
+    logic = replace(machine.logic, brams=40, urams=0)
     with pytest.raises(UserError) as caught:
         default_design(published("mamba2-2.7b"), replace(machine, logic=logic))
     assert re.fullmatch(
