@@ -61,8 +61,8 @@ class Elaboration:
                 told(number + 1, len(self.plans))
 
 
-def elaborate(model: Model, design: Design) -> Elaboration:
-    """Look at all units of a causal model's design; raise UserError for what has no wires."""
+def _check(design: Design) -> None:
+    """Raise UserError for what has no wires."""
     c = design.choices
     if c.workload.is_prompt or c.workload.batch > 1 or c.tile > 1:
         raise UserError(
@@ -76,6 +76,11 @@ def elaborate(model: Model, design: Design) -> Elaboration:
             f"design of {design.model}: {', '.join(away)} off chip; wires are built for these on "
             "chip: choose places with them there, or a larger machine"
         )
+
+
+def elaborate(model: Model, design: Design) -> Elaboration:
+    """Look at all units of a causal model's design; raise UserError for what has no wires."""
+    _check(design)
     plans = unit_plans(model, design)
     weights: dict[str, int] = {}
     if design.places["weights"] == "memory":

@@ -22,6 +22,8 @@ from cosim.design.wires import operand_map
 from cosim.ops import Linear
 
 FILTERS = ("fir", "shift_fir")
+# Units that can take constants with their steps.
+DRAWING = ("vector", "norm", "fir", "state")
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,9 @@ def is_drawn(skeleton: Skeleton, node: SketchNode, operand: str) -> bool:
     sketch = skeleton.sketch
     constant = operand in sketch.stored and operand not in sketch.states
     if isinstance(node.op, Linear) or node.op.name in {"embed", *TABLES} or not constant:
+        return False
+    task = skeleton.by_name.get(skeleton.maker.get(node.name, ""))
+    if task is None or skeleton.kind(task) not in DRAWING:
         return False
     return bool(layer_of(operand)) and sketch.types[operand].size > 1
 
