@@ -5,7 +5,7 @@ from __future__ import annotations
 from cosim.ir.errors import InternalError
 from cosim.ir.model import Model
 from quant.calibrate import NominalRanges
-from quant.family import linears
+from quant.family import linears, stream_of
 from quant.formats import AttentionFormat, SsmFormat
 from quant.lower.source import Source
 from quant.lower.spike import spiked
@@ -33,6 +33,7 @@ def lower_config(name: str, config: Config, recipe: Recipe) -> Model:
     model, shapes = bare_model(config), weight_shapes(config)
     for step in recipe.passes:
         step.check(model)
+    turns = stream_of(model).rotates
     matrices = {
         matrix: IntWeight(quantise.format_of(model, matrix), (shapes[matrix][0], shapes[matrix][1]))
         for matrix, _ in linears(model)
@@ -53,7 +54,7 @@ def lower_config(name: str, config: Config, recipe: Recipe) -> Model:
         if RotateHeads in has and isinstance(config, llama.Config)
         else 0,
         attention=AttentionFormat() if lower is None else lower.attention,
-        basis=f"{config.hidden_size}s{rotated.seed}" if rotated else "",
+        basis=f"{config.hidden_size}s{rotated.seed}" if rotated and turns else "",
     )
     if light is not None:
         return light.emit(name, source)

@@ -45,6 +45,11 @@ def silu(x: np.ndarray) -> np.ndarray:
     return x * 0.5 * (1.0 + np.tanh(x / 2))
 
 
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """Return 1 / (1 + e^-x), without the overflow of e^-x."""
+    return 0.5 * (1.0 + np.tanh(x / 2))
+
+
 def softplus(x: np.ndarray) -> np.ndarray:
     """Return ln(1 + e^x)."""
     return np.logaddexp(0.0, x)

@@ -24,9 +24,11 @@ from torch import Tensor
 from cosim.ir.errors import UserError
 from quant.models.checkpoint import Checkpoint, load_weights
 from quant.models.common import Tap, Weights, check_tokens, layer_norm, linear, rotate, visit
+from quant.models.stream import Stream
 
 # The published code gives the last norm torch's default, whatever layer_norm_epsilon is.
 LAST_EPSILON = 1e-5
+TURNED = ("attention.output", "feed_forward.value")
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,18 @@ def stored_name(name: str) -> str:
     if name.startswith("lm_head."):
         return name.removeprefix("lm_")
     return name.replace("backbone.", "rwkv.", 1)
+
+
+def stream(config: Sizes) -> Stream:
+    """Return who reads the residual: token shifts, channel by channel, and the head."""
+    blocks = [f"backbone.blocks.{i}" for i in range(config.num_hidden_layers)]
+    return Stream(
+        embedding="backbone.embeddings",
+        readers=(("backbone.ln_out", "lm_head"),),
+        writers=tuple(f"{b}.{part}" for b in blocks for part in TURNED),
+        turned=tuple(f"{b}.{part}" for b in blocks for part in TURNED),
+        rotates=False,
+    )
 
 
 def feed_forward_linears(i: int) -> list[tuple[str, str]]:

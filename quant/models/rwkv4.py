@@ -33,7 +33,13 @@ from quant.models.rwkv import (
     run_blocks,
     shared_shapes,
     shifted,
+    stream,
 )
+
+__all__ = [
+    "Config", "Rwkv4", "advance", "generate", "initial_state", "linears", "read_config",
+    "read_model", "sequence", "step", "stream", "weight_shapes",
+]  # fmt: skip
 
 MATRICES = ("key", "value", "receptance")
 NOTHING = -1e38  # the exponent of sums of nothing, as in the reference code

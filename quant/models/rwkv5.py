@@ -35,7 +35,13 @@ from quant.models.rwkv import (
     run_blocks,
     shared_shapes,
     shifted,
+    stream,
 )
+
+__all__ = [
+    "Config", "Rwkv5", "advance", "generate", "initial_state", "linears", "read_config",
+    "read_model", "sequence", "step", "stream", "weight_shapes",
+]  # fmt: skip
 
 MATRICES = ("key", "value", "receptance", "gate")
 GROUP_NORM_EPSILON = 1e-5  # torch's default, which the published model code leaves as it is

@@ -15,7 +15,8 @@ class Stream:
     `inner` are (norm, matrix) pairs off the residual whose norm weight can be folded likewise;
     `turned` are the matrices whose input the pass `rotate_out` rotates online; `heads` are (value
     matrix, output matrix, channels per head) of attention, where any rotation of a head's channels
-    passes through the mean of values.
+    passes through the mean of values. `rotates` is False where something reads the residual channel
+    by channel, such as RWKV's token shift, so that it must keep its basis.
     """
 
     embedding: str
@@ -24,6 +25,7 @@ class Stream:
     turned: tuple[str, ...]
     inner: tuple[tuple[str, str], ...] = ()
     heads: tuple[tuple[str, str, int], ...] = ()
+    rotates: bool = True
 
 
 def mixer_stream(layers: int, has_norm: bool = False) -> Stream:

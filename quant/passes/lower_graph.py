@@ -13,13 +13,15 @@ from cosim.ir.model import Model
 from quant.calibrate import explain, measure_ranges
 from quant.family import FloatModel
 from quant.formats import ActFormat, AttentionFormat, SsmFormat
-from quant.lower import bert, bimamba, llama, mamba, mamba2
+from quant.lower import bert, bimamba, llama, mamba, mamba2, rwkv4, rwkv5
 from quant.lower.source import Source
 from quant.models.bert import Bert
 from quant.models.bimamba import BiMamba
 from quant.models.llama import Llama
 from quant.models.mamba import Mamba
 from quant.models.mamba2 import Mamba2
+from quant.models.rwkv4 import Rwkv4
+from quant.models.rwkv5 import Rwkv5
 from quant.passes.draft import Draft, Pass
 from quant.rotation_check import check_rotations
 
@@ -29,6 +31,8 @@ LOWERINGS: dict[type, Callable[[str, Source[Any]], Model]] = {
     BiMamba: bimamba.lower,
     Llama: llama.lower,
     Bert: bert.lower,
+    Rwkv4: rwkv4.lower,
+    Rwkv5: rwkv5.lower,
 }
 
 

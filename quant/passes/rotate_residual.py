@@ -35,7 +35,10 @@ class RotateResidual(Pass):
     keeps_function: ClassVar[bool] = True
 
     def apply(self, draft: Draft, calibration: Tensor) -> Draft:
-        """Rotate; raise UserError unless norms are folded and matrices not yet quantised."""
+        """Rotate, where the family allows it.
+
+        Raises UserError unless norms are folded and matrices not yet quantised.
+        """
         refuse_quantised(draft, self.name)
         if not draft.folded:
             raise UserError(
@@ -45,6 +48,8 @@ class RotateResidual(Pass):
             raise UserError(f"rotate_residual: the residual is already rotated ({draft.basis})")
         model = draft.model
         stream, size = stream_of(model), model.config.hidden_size
+        if not stream.rotates:
+            return draft
         q = rotation(size, self.seed)
         new = {}
         embedding = f"{stream.embedding}.weight"
