@@ -98,7 +98,7 @@ def test_published_sizes_have_the_weights_that_their_names_say(name, weights):
     assert total == pytest.approx(weights, rel=0.05)
 
 
-@pytest.mark.parametrize("family", ["mamba", "mamba2", "bimamba"])
+@pytest.mark.parametrize("family", list(BASES))
 def test_a_weightless_model_is_saved_and_read_but_not_run(family, tmp_path):
     model = lower_config("x", BASES[family], RECIPES["w4a4"])
     digest = save_model(model, tmp_path / "graph")
