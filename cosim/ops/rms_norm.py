@@ -16,7 +16,6 @@ True
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from math import isqrt
 from typing import ClassVar
 
@@ -32,6 +31,7 @@ from cosim.ir.numerics import (
 from cosim.ir.op import Op, Types
 from cosim.ir.types import IntType, TensorType
 from cosim.ir.work import Work, pair
+from cosim.ops.chords import chords
 
 M_BITS = 16
 SEGMENT_BITS = 8
@@ -47,19 +47,9 @@ def _exact(m: int) -> int:
     return (isqrt(scale // m) + 1) >> 1
 
 
-def _table() -> tuple[list[int], list[int]]:
-    starts = [s << SEGMENT_BITS for s in range(FIRST_SEGMENT, 4 * FIRST_SEGMENT + 1)]
-    ends = [_exact(m) for m in starts]
-    # Half the sag of the chord is moved out of it: the error is then centred.
-    sag = [
-        (a + b - 2 * _exact((m + n) // 2)) // 4
-        for (a, b), (m, n) in zip(pairwise(ends), pairwise(starts), strict=True)
-    ]
-    base = [e - s for e, s in zip(ends[:-1], sag, strict=True)]
-    return base, [a - b for a, b in pairwise(ends)]
-
-
-BASE, FALL = _table()
+BASE, FALL = chords(
+    _exact, [s << SEGMENT_BITS for s in range(FIRST_SEGMENT, 4 * FIRST_SEGMENT + 1)]
+)
 
 
 def rsqrt(m: int) -> int:
