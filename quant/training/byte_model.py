@@ -1,9 +1,12 @@
 """Say what the training loop asks of a model that predicts the next byte."""
 
 from abc import ABC, abstractmethod
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+State = TypeVar("State")
 
 
 class ByteModel(nn.Module, ABC):
@@ -15,7 +18,28 @@ class ByteModel(nn.Module, ABC):
 
     @abstractmethod
     def hugging_face_config(self) -> dict[str, object]:
-        """Return the `config.json` that makes transformers' model of the family the same one."""
+        """Return the `config.json` that makes the family's published code the same model."""
+
+
+class RecurrentModel(ByteModel, Generic[State]):
+    """Predict the next byte from a state that a text leaves, of a family's own kind."""
+
+    @property
+    def chunk_bytes(self) -> int:
+        """Return what the length of the tokens of `forward` must be a multiple of."""
+        return 1
+
+    @abstractmethod
+    def forward(self, tokens: Tensor, states: State) -> tuple[Tensor, State]:
+        """Return logits [batch, length, vocabulary] and the states after the last token."""
+
+    @abstractmethod
+    def empty_states(self, batch: int) -> State:
+        """Return the state before the first token of `batch` sequences."""
+
+    def predict(self, tokens: Tensor) -> Tensor:
+        """Return the logits [batch, length, vocabulary] of texts read from their first byte on."""
+        return self.forward(tokens, self.empty_states(tokens.shape[0]))[0]
 
 
 class RmsNorm(nn.Module):

@@ -23,8 +23,9 @@ CALIBRATION_WINDOW_BYTES = 512
 class Kind:
     """Say in words what a family of models is: for its card.
 
-    `trained` says what a window of training begins with, `lengths` what the methods of measuring
-    mean, `extra` what the command that trains again needs beside the plan.
+    `loader` is the function that loads the folder, `library` whose it is; `trained` says what a
+    window of training begins with, `lengths` what the methods of measuring mean, `extra` what the
+    command that trains again needs beside the plan.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Kind:
     lengths: str
     trained: str
     extra: str = ""
+    library: str = "transformers"
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ def _front_matter(kind: Kind) -> str:
     return f"""\
 ---
 license: apache-2.0
-library_name: transformers
+library_name: {kind.library}
 tags: [{kind.tags}, byte-level, python]
 ---
 """
@@ -122,7 +124,7 @@ A byte-level {kind.family} language model of
 {measured.parameters:,} parameters (float32) that continues
 Python source and its English documentation. It is small enough to quantise and simulate in
 minutes, and trained enough that a worse quantisation shows. A token is a byte; there are no
-special tokens. It loads in `transformers.{kind.loader}.from_pretrained`.
+special tokens. It loads in `{kind.loader}`.
 """
 
 

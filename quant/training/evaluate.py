@@ -10,14 +10,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from cosim.ir.errors import UserError
-from quant.training.byte_model import ByteModel
-from quant.training.model import Mamba2
+from quant.training.byte_model import ByteModel, RecurrentModel, State
 
 _PIECE_BYTES = 2048
 
 
 @torch.no_grad()
-def bits_per_byte(model: Mamba2, text: bytes, reset_every_bytes: int | None = None) -> float:
+def bits_per_byte(
+    model: RecurrentModel[State], text: bytes, reset_every_bytes: int | None = None
+) -> float:
     """Return the mean bits of bytes 1 .. n-1, each given all bytes before it.
 
     The state is carried through the whole text in one pass; with `reset_every_bytes` it starts
@@ -26,7 +27,7 @@ def bits_per_byte(model: Mamba2, text: bytes, reset_every_bytes: int | None = No
     """
     data = _bytes_of(text)[None]
     piece = reset_every_bytes or _PIECE_BYTES
-    chunk = model.shape.chunk_size
+    chunk = model.chunk_bytes
     total_nats, states = 0.0, model.empty_states(1)
     for first in range(0, data.shape[1] - 1, piece):
         if reset_every_bytes:

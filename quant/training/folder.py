@@ -6,9 +6,11 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
+from quant.models import rwkv5
 from quant.training.byte_model import ByteModel
 from quant.training.llama import Llama, LlamaShape
 from quant.training.model import Mamba2, Mamba2Shape
+from quant.training.rwkv5 import Rwkv5
 
 
 def save_folder(model: ByteModel, folder: Path) -> None:
@@ -63,5 +65,12 @@ def load_llama(folder: Path) -> Llama:
             norm_epsilon=config["rms_norm_eps"],
         )
     )
+    model.load_state_dict(load_file(folder / "model.safetensors"))
+    return model.eval()
+
+
+def load_rwkv5(folder: Path) -> Rwkv5:
+    """Read back a folder that `save_folder` wrote of an RWKV-5.2."""
+    model = Rwkv5(rwkv5.read_config(json.loads((folder / "config.json").read_text())))
     model.load_state_dict(load_file(folder / "model.safetensors"))
     return model.eval()

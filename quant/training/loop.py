@@ -158,9 +158,13 @@ def train(
 
 
 def _optimizer(model: ByteModel, plan: Plan) -> torch.optim.AdamW:
-    """Return AdamW that decays matrices only: biases, norms and time constants stay free."""
-    matrices = [p for p in model.parameters() if p.dim() == 2]
-    others = [p for p in model.parameters() if p.dim() != 2]
+    """Return AdamW that decays matrices only: biases, norms and time constants stay free.
+
+    RWKV keeps a decay and a bonus per head and channel: 2-D, but constants of time by their names.
+    """
+    named = list(model.named_parameters())
+    matrices = [p for name, p in named if p.dim() == 2 and "time_" not in name]
+    others = [p for name, p in named if p.dim() != 2 or "time_" in name]
     groups = [
         {"params": matrices, "weight_decay": plan.weight_decay},
         {"params": others, "weight_decay": 0.0},

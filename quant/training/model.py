@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from quant.training.byte_model import ByteModel, RmsNorm
+from quant.training.byte_model import RecurrentModel, RmsNorm
 from quant.training.ssd import scan_chunked
 
 
@@ -120,13 +120,18 @@ class Backbone(nn.Module):
         self.norm_f = RmsNorm(shape.hidden_size, shape.norm_epsilon)
 
 
-class Mamba2(ByteModel):
+class Mamba2(RecurrentModel[list[LayerState]]):
     """Predict the next byte; the output weights are the embedding's."""
 
     def __init__(self, shape: Mamba2Shape) -> None:
         super().__init__()
         self.shape = shape
         self.backbone = Backbone(shape)
+
+    @property
+    def chunk_bytes(self) -> int:
+        """Return the tokens of a chunk of the scan."""
+        return self.shape.chunk_size
 
     def forward(self, tokens: Tensor, states: list[LayerState]) -> tuple[Tensor, list[LayerState]]:
         """Return logits [batch, length, vocabulary] and the states after the last token."""
@@ -143,11 +148,6 @@ class Mamba2(ByteModel):
         conv = torch.zeros(batch, s.conv_kernel - 1, s.conv_size)
         scan = torch.zeros(batch, s.state_size, s.heads, s.head_dim)
         return [LayerState(conv, scan) for _ in range(s.layers)]
-
-    def predict(self, tokens: Tensor) -> Tensor:
-        """Return the logits [batch, length, vocabulary] of texts read from their first byte on."""
-        logits: Tensor = self(tokens, self.empty_states(tokens.shape[0]))[0]
-        return logits
 
     def hugging_face_config(self) -> dict[str, object]:
         """Return the `config.json` that makes transformers' `Mamba2ForCausalLM` the same model."""

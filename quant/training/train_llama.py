@@ -42,7 +42,7 @@ def kind_of(shape: LlamaShape) -> Kind:
         name="llama-py-1m",
         family=f"Llama ({shape.query_heads} query heads, {shape.key_heads} key heads; a layer's"
         f"\nattention sees {sees})",
-        loader=loader,
+        loader=f"transformers.{loader}.from_pretrained",
         tags=loader.removesuffix("ForCausalLM").lower(),
         command="quant.training.train_llama",
         lengths=f"""\

@@ -4,25 +4,21 @@ import argparse
 import sys
 from pathlib import Path
 
-from quant.training.card import Kind, Measured, Score, write_model_card
+from quant.training.card import Kind, write_model_card
 from quant.training.command import check_budget, common_options, status_of, train_into
-from quant.training.evaluate import bits_per_byte, xz_bits_per_byte
 from quant.training.folder import load_mamba2
 from quant.training.loop import Plan, Progress
+from quant.training.measure import LENGTHS, measure_recurrent
 from quant.training.model import Mamba2, Mamba2Shape
-from quant.training.text import TextSplit, shared_shingle_count
+from quant.training.text import TextSplit
 
-SLICE_BYTES = 8192
-WINDOW_BYTES = 2048
 KIND = Kind(
     name="mamba2-py-1m",
     family="Mamba-2",
-    loader="Mamba2ForCausalLM",
+    loader="transformers.Mamba2ForCausalLM.from_pretrained",
     tags="mamba2",
     command="quant.training.train_mamba2",
-    lengths=f"""\
-Carried: one pass, each byte
-given all bytes before it. Windowed: the state starts empty every {WINDOW_BYTES:,} bytes.""",
+    lengths=LENGTHS,
     trained="the state starts empty in every window.",
 )
 
@@ -32,27 +28,11 @@ def main(arguments: list[str] | None = None) -> None:
     out, plan = _parse(arguments)
 
     def finish(split: TextSplit, last: Progress) -> None:
-        measured = measure(out, split)
+        measured = measure_recurrent(load_mamba2(out), split)
         write_model_card(out, KIND, split, measured, plan, last)
         print(measured)
 
     train_into(out, plan, lambda: Mamba2(Mamba2Shape()), finish)
-
-
-def measure(folder: Path, split: TextSplit) -> Measured:
-    """Return the figures of the saved model on the held-out side of the split."""
-    model, held_out = load_mamba2(folder), split.held_out
-    windowed = bits_per_byte(model, held_out, reset_every_bytes=WINDOW_BYTES)
-    return Measured(
-        parameters=sum(p.numel() for p in model.parameters()),
-        scores=(
-            Score(0, "carried", bits_per_byte(model, held_out)),
-            Score(0, "windowed", windowed),
-            Score(SLICE_BYTES, "carried", bits_per_byte(model, held_out[:SLICE_BYTES])),
-            Score(0, "`xz -9e`", xz_bits_per_byte(held_out)),
-        ),
-        shared_shingles=shared_shingle_count(split.train, held_out),
-    )
 
 
 def _parse(arguments: list[str] | None) -> tuple[Path, Plan]:

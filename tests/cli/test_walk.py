@@ -38,7 +38,7 @@ def test_models_and_recipes_are_listed():
     ran = command("models", "--json")
     data = json.loads(ran.out)
     assert {"w8a8", "w8a6", "w4a8", "w4a4", "w4a4-rtn"} <= {r["name"] for r in data["recipes"]}
-    assert "typeseg" in {m["name"] for m in data["models"]}
+    assert {"typeseg", "mamba2-py-1m", "rwkv5-py-1m"} <= {m["name"] for m in data["models"]}
     assert "w4a4-rtn" in command("models").out
 
 

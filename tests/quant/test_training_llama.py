@@ -14,7 +14,7 @@ from quant.training.evaluate import windowed_bits_per_byte
 from quant.training.folder import load_llama, save_folder
 from quant.training.llama import Llama, LlamaShape
 from quant.training.loop import Plan, batches, train
-from quant.training.train_mamba2 import WINDOW_BYTES
+from quant.training.measure import WINDOW_BYTES
 
 TINY = LlamaShape(
     hidden_size=32, layers=2, query_heads=4, key_heads=2, head_dim=8, inner_size=48, window=7
