@@ -25,7 +25,10 @@ ZOO = Path(quant.training.__file__).parents[1] / "zoo"
 FOLDER = ZOO / "rwkv5-py-1m"
 CARD = (FOLDER / "README.md").read_text()
 HELD_OUT = (FOLDER / "held_out.txt").read_bytes()
-WEIGHTS = "3e579cb0abe4e68966053aa184391c0a22334f6fae2f15fd4479ec65aedab439"
+SHA256 = {
+    "config.json": "d5f368f39c9452ec0d2b7aba43db009269b258c999ae1b3fb92e84846a5ef5cf",
+    "model.safetensors": "3e579cb0abe4e68966053aa184391c0a22334f6fae2f15fd4479ec65aedab439",
+}
 
 
 def figure(text: str, method: str) -> float:
@@ -41,7 +44,8 @@ def rows() -> list[dict[str, str]]:
 
 
 def test_the_weights_are_those_that_were_measured():
-    assert hashlib.sha256((FOLDER / "model.safetensors").read_bytes()).hexdigest() == WEIGHTS
+    for name, digest in SHA256.items():
+        assert hashlib.sha256((FOLDER / name).read_bytes()).hexdigest() == digest
     parameters = sum(w.numel() for w in load_model(FOLDER).weights.values())
     assert f"\n{parameters:,} parameters (float32)" in CARD
 
