@@ -41,6 +41,11 @@ class Symbols:
         return self.data.shape
 
     @property
+    def ndim(self) -> int:
+        """Return the number of axes."""
+        return self.data.ndim
+
+    @property
     def dtype(self) -> Width:
         """Return the width."""
         return Width(self.bits)
@@ -92,6 +97,9 @@ class Symbols:
     def __and__(self, other: Any) -> Symbols:
         return self._with(other, lambda a, b: a & b)
 
+    def __or__(self, other: Any) -> Symbols:
+        return self._with(other, lambda a, b: a | b)
+
     def __lt__(self, other: Any) -> Symbols:
         return self._with(other, lambda a, b: a < b)
 
@@ -139,7 +147,25 @@ class Namespace:
         return Symbols(_each(lambda a: z3.If(a, one, zero), x.data), dtype.bits)
 
     @staticmethod
-    def where(flag: Symbols, yes: Symbols, no: Symbols) -> Symbols:
+    def arange(size: int, dtype: Width, device: None) -> Symbols:  # noqa: ARG004
+        return Symbols.of(np.arange(size), dtype.bits)
+
+    @staticmethod
+    def full(shape: tuple[int, ...], value: int, dtype: Width, device: None) -> Symbols:  # noqa: ARG004
+        return Symbols.of(np.full(shape, value), dtype.bits)
+
+    @staticmethod
+    def remainder(x: Symbols, by: int) -> Symbols:
+        return x._with(by, lambda a, b: a % b)
+
+    @staticmethod
+    def expand_dims(x: Symbols, axis: int) -> Symbols:
+        return Symbols(np.expand_dims(x.data, axis), x.bits)
+
+    @staticmethod
+    def where(flag: Symbols, yes: Symbols | int, no: Symbols | int) -> Symbols:
+        bits = next(v.bits for v in (yes, no) if isinstance(v, Symbols))
+        yes, no = (v if isinstance(v, Symbols) else Symbols.of(v, bits) for v in (yes, no))
         flags, a, b = np.broadcast_arrays(flag.data, yes.data, no.data)
         out = np.empty(a.shape, dtype=object)
         for at in np.ndindex(a.shape):
@@ -151,9 +177,9 @@ class Namespace:
         return Namespace.where(a > b, a, b)
 
     @staticmethod
-    def clip(x: Symbols, low: int, high: int) -> Symbols:
-        full = Symbols.of(low, x.bits), Symbols.of(high, x.bits)
-        return Namespace.where(x < low, full[0], Namespace.where(x > high, full[1], x))
+    def clip(x: Symbols, low: int, high: int | None) -> Symbols:
+        kept = x if high is None else Namespace.where(x > high, high, x)
+        return Namespace.where(x < low, low, kept)
 
     @staticmethod
     def abs(x: Symbols) -> Symbols:
@@ -182,6 +208,10 @@ class Namespace:
     @staticmethod
     def max(x: Symbols, axis: int, keepdims: bool = False) -> Symbols:
         return _fold(x, axis, keepdims, _largest)
+
+    @staticmethod
+    def min(x: Symbols, axis: int, keepdims: bool = False) -> Symbols:
+        return -_fold(-x, axis, keepdims, _largest)
 
     @staticmethod
     def cumulative_sum(x: Symbols, axis: int) -> Symbols:

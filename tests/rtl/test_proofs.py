@@ -22,6 +22,8 @@ SECONDS = {
     "group_read",
     "rms_table",
     "spike_linear",
+    "attend",
+    "divide",
 }
 
 
