@@ -32,7 +32,7 @@ def models(args: argparse.Namespace) -> int:
 
     found = Table(
         "models",
-        "Models (a Hugging Face folder of Mamba or Mamba-2 will do as well)",
+        "Models (a Hugging Face folder of Mamba, Mamba-2, Llama, Mistral or RWKV will do as well)",
         (Column("name", "name"), Column("about", "about"), Column("where", "where")),
         tuple((s.name, s.about, s.where) for s in list_sources()),
     )
