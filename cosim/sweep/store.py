@@ -32,6 +32,8 @@ STORE_FILE = "store.json"
 POINTS = "points.jsonl"
 LOCK_FILE = ".lock"
 _KEY = re.compile(rb'\{"key": "([0-9a-f]{64})"')
+# How `cosim.ir.write` calls a file until it is whole.
+_TEMPORARY = re.compile(r"\.[^.].*\.[a-z0-9_]{8}")
 # What decides a point's figures, given its graph, machine and knobs.
 CODE = (
     "cosim.ir", "cosim.ops", "cosim.design", "cosim.machine", "hw_models", "cosim.sweep.evaluate",
@@ -211,10 +213,11 @@ class Store:
             )
 
     def _sweep_up(self) -> None:
-        """Remove what a killed process was writing."""
-        for path in self.folder.glob(f".{POINTS}.*"):
-            with contextlib.suppress(OSError):
-                path.unlink()
+        """Remove what a killed process was writing: nobody else does, while this is locked."""
+        for path in self.folder.iterdir():
+            if _TEMPORARY.fullmatch(path.name) and path.is_file():
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
 
 def _plain(result: Result) -> dict[str, object]:

@@ -228,3 +228,14 @@ def test_a_point_takes_one_short_line(kept):
     data = json.loads(point_file(kept).read_bytes())
     assert data["inputs"] == INPUTS
     assert point_file(kept).stat().st_size < 4096
+
+
+def test_what_a_killed_process_was_writing_is_swept_up(kept):
+    for name in (".points.jsonl.ab12_xyz", ".study.yaml.4sfd08mu", ".store.json.0________"):
+        (kept / name).write_text("half")
+    (kept / ".mine").write_text("left as it is")
+    with Store(kept, VERSION) as store:
+        assert store.get(store.key(INPUTS)) == RESULT
+    assert sorted(p.name for p in kept.iterdir()) == [
+        LOCK_FILE, ".mine", "points.jsonl", "store.json",
+    ]  # fmt: skip
