@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from cosim.design import Choices, Design, Lanes, default_design, sized_design
-from cosim.design.plan import PLACES
+from cosim.design.plan import MAIN_PLACES
 from cosim.flow.beats import predicted_beats
 from cosim.flow.folder import code_digest, digest
 from cosim.flow.generate import NEXT, prompt_tokens, vocabulary
@@ -82,7 +82,7 @@ def design_for(model: Model, machine: Machine, request: WiresRequest) -> Design:
     if request.lanes is None:
         return default_design(model, machine)
     rows, columns, state, chain = request.lanes
-    places = {name: getattr(request, name) for name in PLACES}
+    places = {name: getattr(request, name) for name in MAIN_PLACES}
     lanes = Lanes(rows, columns, state, chain, PREFETCH_BEATS)
     design = sized_design(
         model, machine,
@@ -102,7 +102,7 @@ def design_label(design: Design) -> str:
     """Say which design this is, in few words."""
     lanes = design.choices.lanes
     widths = f"{lanes.rows} x {lanes.columns}, state {lanes.state}, chains {lanes.chain}"
-    off = [name for name in PLACES if design.places[name] == "memory"]
+    off = [name for name in MAIN_PLACES if design.places[name] == "memory"]
     where = f"{' and '.join(off)} in {design.ports.memory}" if off else "all on chip"
     if design.choices.matrix == "separate":
         widths += ", a matrix unit per projection"
