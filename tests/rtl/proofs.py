@@ -63,6 +63,11 @@ def at_recipe_widths():
     return [c for c in recipe_cases() if c[1].name not in TOO_WIDE and c[0] not in TOO_FAR]
 
 
+# A query of one head, three keys and values of one channel, a position past the ring's end.
+FEW_KEYS = (
+    full(i(2), 1, 1), full(i(2), 3, 1, 1), full(i(2), 3, 1, 1), whole(u(3), 0, 5),
+    whole(u(2), 0, 3, 1), whole(u(1), 1, 1, 1),
+)  # fmt: skip
 SMALL = [
     case(Argmax(), full(i(8), 5)),
     case(Center(), full(i(4), 3)),
@@ -93,24 +98,8 @@ SMALL = [
     case(Count(9), whole(u(4), 0, 9, 1)),
     case(CacheWrite(), full(i(8), 5, 2), full(i(8), 2), whole(u(6), 0, 40)),
     case(Divide(4, 7, i(8)), full(i(8), 1, 2)),
-    case(
-        Attend(2, 3),
-        full(i(2), 1, 1),
-        full(i(2), 3, 1, 1),
-        full(i(2), 3, 1, 1),
-        whole(u(3), 0, 5),
-        whole(u(2), 0, 3, 1),
-        whole(u(1), 1, 1, 1),
-    ),
-    case(
-        ReluAttend(2, 3),
-        full(i(2), 1, 1),
-        full(i(2), 3, 1, 1),
-        full(i(2), 3, 1, 1),
-        whole(u(3), 0, 5),
-        whole(u(2), 0, 3, 1),
-        whole(u(1), 1, 1, 1),
-    ),
+    case(Attend(2, 3), *FEW_KEYS),
+    case(ReluAttend(2, 3), *FEW_KEYS),
     case(
         ArgmaxAttend(2, 3),
         full(i(3), 1, 1),
